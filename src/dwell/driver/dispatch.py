@@ -1,0 +1,261 @@
+"""How missing draws are made: queues of jobs, batches, limits on spending, and the calls.
+
+What comes back waits in `arrived` for the loop, which records it before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dwell.budget import check_limits
+from dwell.driver.keyring import Key
+from dwell.errors import LedgerError, UsageError
+from dwell.keys import draw_seeds
+from dwell.ledger import Ledger
+from dwell.protocols import Annotates, GenerateWork, Generator, Outcome, Perturbs, VerifyWork
+from dwell.records import Candidate, Draw, Problem
+from dwell.requests import Generate, Perturb, Request, Run, Verify
+
+
+@dataclass(slots=True)
+class Job:
+    """Missing draws of one key, on their way to its source."""
+
+    key: Key
+    request: Request
+    problem: Problem
+    indices: list[int]
+    candidates: tuple[Candidate, ...] = ()
+
+    def seeds(self) -> list[int]:
+        """The seed of each draw; indices may have gaps."""
+        indices = self.indices
+        if indices[-1] - indices[0] + 1 == len(indices):
+            return draw_seeds(self.key.hash, indices[0], len(indices))
+        return [draw_seeds(self.key.hash, i, 1)[0] for i in indices]
+
+
+@dataclass(slots=True)
+class Arrival:
+    """What came back from one call: an outcome a job, or the error that ended the call."""
+
+    jobs: list[Job]
+    outcomes: Sequence[Outcome] = ()
+    error: BaseException | None = None
+
+
+class _Queue:
+    """Jobs that wait for one source, and how many of its calls are in flight."""
+
+    __slots__ = ("calls", "jobs", "source")
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.jobs: deque[Job] = deque()
+        self.calls = 0
+
+
+class SpendLimits:
+    """Hard limits on newly paid work: a call's cap is reserved when it is sent.
+
+    Args:
+        limits: by kind; "calls" (draws) and "output_tokens" can be limited.
+
+    Raises:
+        UsageError: another kind.
+    """
+
+    KINDS = ("calls", "output_tokens")
+
+    def __init__(self, limits: Mapping[str, float] | None) -> None:
+        self.limits = check_limits(limits or {})
+        if unknown := set(self.limits) - set(self.KINDS):
+            raise UsageError(
+                f"A limit on spending counts {' or '.join(self.KINDS)}, "
+                f"but got {', '.join(sorted(unknown))}. Use one of those."
+            )
+        self.spent = dict.fromkeys(self.KINDS, 0.0)
+        self._reserved = dict.fromkeys(self.KINDS, 0.0)
+
+    def reserve(self, job: Job) -> bool:
+        """Reserve the cap of a job; False if it does not fit."""
+        if not self.limits or job.key.op != "generate":
+            return True
+        cap = self._cap(job)
+        for kind, limit in self.limits.items():
+            if self.spent[kind] + self._reserved[kind] + cap[kind] > limit:
+                return False
+        for kind, amount in cap.items():
+            self._reserved[kind] += amount
+        return True
+
+    def release(self, job: Job) -> None:
+        """Give back what was reserved for a job that came back."""
+        if self.limits and job.key.op == "generate":
+            for kind, amount in self._cap(job).items():
+                self._reserved[kind] -= amount
+
+    def pay(self, draw: Draw) -> None:
+        """Count a new draw."""
+        self.spent["calls"] += 1
+        self.spent["output_tokens"] += draw.output_tokens
+
+    def _cap(self, job: Job) -> dict[str, float]:
+        assert isinstance(job.request, Generate)
+        tokens = job.request.max_tokens or job.key.source.default_max_tokens
+        return {"calls": len(job.indices), "output_tokens": tokens * len(job.indices)}
+
+
+class Dispatcher:
+    """Sends jobs to their sources in batches.
+
+    Attributes:
+        arrived: what came back and is not yet recorded.
+        wake: set whenever something arrives.
+        in_flight: draws being made.
+    """
+
+    def __init__(self, ledger: Ledger, wants: frozenset[str], limits: SpendLimits) -> None:
+        self.arrived: list[Arrival] = []
+        self.wake = asyncio.Event()
+        self.in_flight = 0
+        self._ledger, self._wants, self._limits = ledger, wants, limits
+        self._queues: dict[int, _Queue] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is in flight."""
+        return bool(self._tasks)
+
+    @property
+    def held(self) -> bool:
+        """Whether jobs wait to be sent."""
+        return any(queue.jobs for queue in self._queues.values())
+
+    def enqueue(self, job: Job) -> None:
+        """Add a job to its source's queue."""
+        source = job.key.source
+        self._queues.setdefault(id(source), _Queue(source)).jobs.append(job)
+
+    def send(self) -> None:
+        """Start as many calls as concurrency and limits allow."""
+        for queue in self._queues.values():
+            while queue.jobs and queue.calls < queue.source.concurrency:
+                jobs = self._batch(queue)
+                if not jobs:
+                    break
+                queue.calls += 1
+                self.in_flight += sum(len(job.indices) for job in jobs)
+                task = asyncio.ensure_future(self._call(queue, jobs))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Cancel the calls in flight."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _batch(self, queue: _Queue) -> list[Job]:
+        """The next jobs: as many draws as the source takes in a call, and limits allow."""
+        taken: list[Job] = []
+        room = getattr(queue.source, "max_batch", 1)
+        while queue.jobs and (not taken or room >= len(queue.jobs[0].indices)):
+            if not self._limits.reserve(queue.jobs[0]):
+                break
+            taken.append(queue.jobs.popleft())
+            room -= len(taken[-1].indices)
+        return taken
+
+    async def _call(self, queue: _Queue, jobs: list[Job]) -> None:
+        """One call of a source; whatever comes back is queued for the loop."""
+        arrival = Arrival(jobs)
+        try:
+            arrival.outcomes = await self._serve(queue.source, jobs)
+        except (Exception, asyncio.CancelledError) as error:  # the loop decides what it means
+            arrival.error = error
+        queue.calls -= 1
+        self.in_flight -= sum(len(job.indices) for job in jobs)
+        self.arrived.append(arrival)
+        self.wake.set()
+
+    async def _serve(self, source: Any, jobs: list[Job]) -> Sequence[Outcome]:
+        request = jobs[0].request
+        if isinstance(request, Generate):
+            return await self._generate(source, jobs)
+        if isinstance(request, Verify):
+            return list(await source.score([_verify_work(job) for job in jobs]))
+        return [Outcome([await _single(source, job)]) for job in jobs]
+
+    async def _generate(self, source: Generator, jobs: list[Job]) -> Sequence[Outcome]:
+        """Make draws, or only their missing statistics where the draws are recorded."""
+        outcomes: list[Outcome] = [Outcome(())] * len(jobs)
+        new = []
+        for place, job in enumerate(jobs):
+            recorded = self._recorded(job)
+            if recorded is None:
+                new.append(place)
+            else:
+                outcomes[place] = await self._annotate(source, job, recorded)
+        if new:
+            work = [self._generate_work(jobs[place]) for place in new]
+            for place, outcome in zip(new, await source.generate(work), strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    def _generate_work(self, job: Job) -> GenerateWork:
+        request = job.request
+        assert isinstance(request, Generate)
+        if not self._wants <= request.want:
+            request = replace(request, want=request.want | self._wants)
+        return GenerateWork(
+            request=request, seeds=job.seeds(), indices=job.indices, problem=job.problem
+        )
+
+    def _recorded(self, job: Job) -> list[Draw] | None:
+        """The draws of a job that are recorded and lack only statistics, else None."""
+        key = job.key
+        if key.row is None or not self._wants or job.indices[-1] >= key.recorded:
+            return None
+        found = self._ledger.draws(key.row, job.indices[0], job.indices[-1] + 1)
+        return [found[i] for i in job.indices] if set(job.indices) <= set(found) else None
+
+    async def _annotate(self, source: Generator, job: Job, draws: list[Draw]) -> Outcome:
+        request = job.request
+        assert isinstance(request, Generate)
+        if not isinstance(source, Annotates):
+            raise LedgerError(
+                f"Recorded draws must carry {', '.join(sorted(self._wants))} for these "
+                "strategies, but they were recorded without, and the generator cannot add "
+                "them. Leave those strategies out, or choose another folder with --out."
+            )
+        stats = await source.annotate([(request.context, d.text) for d in draws], self._wants)
+        for draw, found in zip(draws, stats, strict=True):
+            draw.stats = {**(draw.stats or {}), **found}
+        return Outcome(draws)
+
+
+def _verify_work(job: Job) -> VerifyWork:
+    request = job.request
+    assert isinstance(request, Verify)
+    return VerifyWork(
+        candidates=job.candidates, problem=job.problem, mode=request.mode, seeds=job.seeds()
+    )
+
+
+async def _single(source: Any, job: Job) -> Draw:
+    request, seed = job.request, job.seeds()[0]
+    if isinstance(request, Run):
+        draw: Draw = await source.run(request, seed)
+        return draw
+    if isinstance(source, Perturbs) and isinstance(request, Perturb):
+        return await source.perturb(request, seed)
+    raise UsageError(
+        "A strategy that perturbs latent states needs a generator that can, but this one cannot."
+        " Choose another strategy or generator."
+    )
