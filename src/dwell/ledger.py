@@ -104,16 +104,12 @@ class Ledger:
         self._runs: dict[int, tuple[Any, ...]] = {}
         self._events: list[tuple[Any, ...]] = []
         self._answers: list[tuple[Any, ...]] = []
-        with self._guard():
-            uri = f"file:{self.path}?mode=ro" if read_only else self.path
-            self._db = sqlite3.connect(
-                uri, isolation_level=None, uri=read_only, check_same_thread=False
-            )
-            self._open_schema(read_only)
-            self._next_draw = self._max_id("draw") + 1
-            self._next_key = self._max_id("key") + 1
-            self._next_run = self._max_id("run") + 1
         self._sources: dict[str, int] = {}
+        try:
+            self._connect(read_only)
+        except BaseException:
+            self.close()
+            raise
 
     # ---- opening and closing -------------------------------------------------------------
 
@@ -139,12 +135,29 @@ class Ledger:
                 "Wait for it, stop it, or choose another folder with --out."
             ) from error
 
+    def _connect(self, read_only: bool) -> None:
+        """Open the file and find where each table goes on."""
+        with self._guard():
+            uri = f"{Path(self.path).absolute().as_uri()}?mode=ro" if read_only else self.path
+            self._db = sqlite3.connect(
+                uri, isolation_level=None, uri=read_only, check_same_thread=False
+            )
+            self._open_schema(read_only)
+            self._next_draw = self._max_id("draw") + 1
+            self._next_key = self._max_id("key") + 1
+            self._next_run = self._max_id("run") + 1
+
     def _open_schema(self, read_only: bool) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise LedgerError(
                 f"A ledger must be of version {SCHEMA_VERSION} or older, but {self.path} is of "
                 f"version {version}. Upgrade dwell to read it."
+            )
+        if version == 0 and self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise LedgerError(
+                f"A ledger must be a database that dwell made, but {self.path} is another one. "
+                "Choose another folder with --out."
             )
         if read_only:
             return
@@ -187,7 +200,8 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file without writing what is buffered."""
-        self._db.close()
+        if hasattr(self, "_db"):
+            self._db.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -292,7 +306,7 @@ class Ledger:
                 many("INSERT OR REPLACE INTO event VALUES (?,?,?,?,?)", self._events)
                 many("INSERT OR REPLACE INTO answer VALUES (?,?,?,?)", self._answers)
                 self._db.execute("COMMIT")
-            except sqlite3.Error:
+            except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -333,6 +347,12 @@ class Ledger:
                         record.stats = {}
                     record.stats[name] = unpack_stat(data)  # type: ignore[index]
         return dict(found.values())
+
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """What is known of each source, by fingerprint (which it repeats)."""
+        with self._guard():
+            rows = self._db.execute("SELECT fingerprint, info FROM source ORDER BY id").fetchall()
+        return {name: {**json.loads(info or "{}"), "fingerprint": name} for name, info in rows}
 
     def run_state(self, name: str) -> RunState | None:
         """What is recorded of a run, None if nothing is."""

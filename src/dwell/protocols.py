@@ -227,6 +227,6 @@ class Task(Protocol):
         """The canonical answer in an assistant's text, None where there is none."""
         ...
 
-    def check(self, problem: Problem, answer: Answer) -> bool:
-        """Whether the answer is right. None is never right."""
+    def check(self, problem: Problem, answer: str) -> bool:
+        """Whether an extracted answer is right. (No answer never is, and is not asked about.)"""
         ...

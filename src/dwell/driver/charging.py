@@ -16,7 +16,7 @@ import numpy as np
 from dwell.budget import CACHED, CALLS, FLOPS, OUTPUT, PROMPT, RUNS, STEPS, USD, VERIFIER, Meter
 from dwell.driver.threads import Unit
 from dwell.errors import OutOfBudget
-from dwell.records import Candidate, Draw, Usage
+from dwell.records import USAGE_KINDS, Candidate, Draw, Usage
 from dwell.requests import Generate, Request, Run, Verify
 
 
@@ -83,10 +83,10 @@ def _generate(unit: Unit, meter: Meter, slots: Slots) -> Charge:
     key, first, clock = unit.keys[0], unit.first[0], unit.clock
     total = [0.0] * 10
     candidates: list[Candidate] = []
-    limited = meter.limited
+    limited, was_read = meter.limited, False
     for offset, draw in enumerate(unit.draws):
         assert draw is not None
-        saved = key.prompt_cost(draw.prompt_tokens) if offset else None
+        saved = key.prompt_cost(draw.prompt_tokens) if was_read else None
         finish = slots.occupy(unit.clock, draw.seconds - (saved.seconds if saved else 0.0))
         if limited:
             extra = [0.0] * 10
@@ -94,9 +94,12 @@ def _generate(unit: Unit, meter: Meter, slots: Slots) -> Charge:
             together = [a + b for a, b in zip(total, extra, strict=True)]
             over = meter.overflow(together, finish)
             if over is not None:
-                error = OutOfBudget(*over, partial=tuple(candidates))
+                kind, used, limit = over
+                used += total[USAGE_KINDS.index(kind)]
+                error = OutOfBudget(kind, used, limit, partial=tuple(candidates))
                 return Charge(None, total, clock, error)
         _add_draw(total, draw, saved)
+        was_read = was_read or draw.prompt_tokens > 0  # a failed draw may have read nothing
         if finish > clock:
             clock = finish
         candidates.append(key.candidate(first + offset, draw))

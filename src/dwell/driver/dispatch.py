@@ -23,13 +23,18 @@ from dwell.requests import Generate, Perturb, Request, Run, Verify
 
 @dataclass(slots=True)
 class Job:
-    """Missing draws of one key, on their way to its source."""
+    """Missing draws of one key, on their way to its source.
+
+    Attributes:
+        bare: the draws are recorded and lack only statistics.
+    """
 
     key: Key
     request: Request
     problem: Problem
     indices: list[int]
     candidates: tuple[Candidate, ...] = ()
+    bare: bool = False
 
     def seeds(self) -> list[int]:
         """The seed of each draw; indices may have gaps."""
@@ -83,7 +88,7 @@ class SpendLimits:
 
     def reserve(self, job: Job) -> bool:
         """Reserve the cap of a job; False if it does not fit."""
-        if not self.limits or job.key.op != "generate":
+        if not self._counts(job):
             return True
         cap = self._cap(job)
         for kind, limit in self.limits.items():
@@ -95,7 +100,7 @@ class SpendLimits:
 
     def release(self, job: Job) -> None:
         """Give back what was reserved for a job that came back."""
-        if self.limits and job.key.op == "generate":
+        if self._counts(job):
             for kind, amount in self._cap(job).items():
                 self._reserved[kind] -= amount
 
@@ -103,6 +108,9 @@ class SpendLimits:
         """Count a new draw."""
         self.spent["calls"] += 1
         self.spent["output_tokens"] += draw.output_tokens
+
+    def _counts(self, job: Job) -> bool:
+        return bool(self.limits) and job.key.op == "generate" and not job.bare
 
     def _cap(self, job: Job) -> dict[str, float]:
         assert isinstance(job.request, Generate)
@@ -176,7 +184,7 @@ class Dispatcher:
         """One call of a source; whatever comes back is queued for the loop."""
         arrival = Arrival(jobs)
         try:
-            arrival.outcomes = await self._serve(queue.source, jobs)
+            arrival.outcomes = _checked(await self._serve(queue.source, jobs), jobs)
         except (Exception, asyncio.CancelledError) as error:  # the loop decides what it means
             arrival.error = error
         queue.calls -= 1
@@ -197,11 +205,10 @@ class Dispatcher:
         outcomes: list[Outcome] = [Outcome(())] * len(jobs)
         new = []
         for place, job in enumerate(jobs):
-            recorded = self._recorded(job)
-            if recorded is None:
-                new.append(place)
+            if job.bare:
+                outcomes[place] = await self._annotate(source, job)
             else:
-                outcomes[place] = await self._annotate(source, job, recorded)
+                new.append(place)
         if new:
             work = [self._generate_work(jobs[place]) for place in new]
             for place, outcome in zip(new, await source.generate(work), strict=True):
@@ -217,27 +224,40 @@ class Dispatcher:
             request=request, seeds=job.seeds(), indices=job.indices, problem=job.problem
         )
 
-    def _recorded(self, job: Job) -> list[Draw] | None:
-        """The draws of a job that are recorded and lack only statistics, else None."""
-        key = job.key
-        if key.row is None or not self._wants or job.indices[-1] >= key.recorded:
-            return None
-        found = self._ledger.draws(key.row, job.indices[0], job.indices[-1] + 1)
-        return [found[i] for i in job.indices] if set(job.indices) <= set(found) else None
-
-    async def _annotate(self, source: Generator, job: Job, draws: list[Draw]) -> Outcome:
-        request = job.request
+    async def _annotate(self, source: Generator, job: Job) -> Outcome:
+        """Recorded draws with the statistics that they lack."""
+        request, row = job.request, job.key.row
         assert isinstance(request, Generate)
+        assert row is not None
         if not isinstance(source, Annotates):
             raise LedgerError(
                 f"Recorded draws must carry {', '.join(sorted(self._wants))} for these "
                 "strategies, but they were recorded without, and the generator cannot add "
                 "them. Leave those strategies out, or choose another folder with --out."
             )
+        found = self._ledger.draws(row, job.indices[0], job.indices[-1] + 1)
+        draws = [found[i] for i in job.indices]
         stats = await source.annotate([(request.context, d.text) for d in draws], self._wants)
-        for draw, found in zip(draws, stats, strict=True):
-            draw.stats = {**(draw.stats or {}), **found}
+        for draw, added in zip(draws, stats, strict=True):
+            draw.stats = {**(draw.stats or {}), **added}
         return Outcome(draws)
+
+
+def _checked(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> Sequence[Outcome]:
+    """The same outcomes, one a job with one draw a seed.
+
+    Raises:
+        UsageError: the source returned another number.
+    """
+    got = [len(outcome.draws) for outcome in outcomes]
+    asked = [len(job.indices) for job in jobs]
+    if got != asked:
+        source = jobs[0].key.source
+        raise UsageError(
+            f"A source returns one draw for each seed, but {source.fingerprint} was asked for "
+            f"{asked[:8]} and returned {got[:8]}. Mend that generator or verifier."
+        )
+    return outcomes
 
 
 def _verify_work(job: Job) -> VerifyWork:

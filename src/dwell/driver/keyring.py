@@ -35,12 +35,13 @@ class Key:
         row: the key's row in the ledger, None while it has none.
         recorded: how many draws the ledger held when the key was opened.
         draws: draws in memory, by index.
+        bare: indices of recorded draws that lack statistics the study wants.
         waiting: (session, unit, place in the unit) by index of a draw being made.
     """
 
     __slots__ = (
-        "_candidates", "_context", "_costs", "_problem", "_task", "draws", "hash", "info", "op",
-        "recorded", "row", "source", "waiting",
+        "_candidates", "_context", "_costs", "_problem", "_task", "bare", "draws", "hash", "info",
+        "op", "recorded", "row", "source", "waiting",
     )  # fmt: skip
 
     def __init__(self, hash_: bytes, op: str, source: Any, info: tuple[Any, ...]) -> None:
@@ -48,6 +49,7 @@ class Key:
         self.row: int | None = None
         self.recorded = 0
         self.draws: dict[int, Draw] = {}
+        self.bare: set[int] = set()
         self.waiting: dict[int, list[tuple[Session, Unit, int]]] = {}
         self._candidates: dict[int, Candidate] = {}
         self._costs: dict[int, Usage] = {}
@@ -129,6 +131,7 @@ class Keyring:
             case Generate():
                 generator = self.generator(request.role)
                 check_provided(request, generator)
+                self._check_declared(request)
                 subject = context_subject(request.context)
                 key = self._key("generate", generator, subject, params)
                 key.bind(request.context, problem, self._tasks.get(problem.task))
@@ -156,6 +159,15 @@ class Keyring:
         found: Generator = _named(self._generators, role, "generator role")
         return found
 
+    def _check_declared(self, request: Generate) -> None:
+        """Refuse statistics that the study did not declare: recorded draws may lack them."""
+        if request.want and not request.want <= self._wants:
+            raise UsageError(
+                "A study declares all statistics that its strategies want, but one asked for "
+                f"{', '.join(sorted(request.want - self._wants))}. Add them to the driver's "
+                "`wants`."
+            )
+
     def load(self, key: Key, first: int, stop: int) -> None:
         """Read draws ``first <= i < stop`` of a key into memory, if recorded."""
         if key.row is None or first >= key.recorded:
@@ -165,9 +177,12 @@ class Keyring:
         needed = self._wants if key.op == "generate" else frozenset()
         found = self._ledger.draws(key.row, first, stop, stats=bool(needed))
         for i, draw in found.items():
-            complete = draw.status == "failed" or needed <= set(draw.stats or ())
-            if complete and i not in key.draws and i not in key.waiting:
+            if i in key.draws or i in key.waiting:
+                continue
+            if draw.status == "failed" or needed <= set(draw.stats or ()):
                 self.keep(key, i, draw)
+            else:
+                key.bare.add(i)
 
     def keep(self, key: Key, i: int, draw: Draw) -> None:
         """Hold a draw in memory."""

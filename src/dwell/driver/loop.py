@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from dwell.driver.threads import Order, Unit
 from dwell.errors import DwellError, SpendLimitReached, StrategyError, UsageError
 from dwell.keys import rng_seed, stream_id
 from dwell.ledger import Ledger
-from dwell.protocols import Environment, Generator, Outcome, Strategy, Task, Verifier
-from dwell.records import Problem
+from dwell.protocols import Attempt, Environment, Generator, Outcome, Strategy, Task, Verifier
+from dwell.records import Problem, Usage
 from dwell.requests import Verify
 
 #: Runs launched in one turn of the loop.
@@ -67,6 +67,10 @@ class Progress:
     charged: float = 0
     spent: float = 0
     in_flight: int = 0
+
+    def __add__(self, other: Progress) -> Progress:
+        names = (f.name for f in fields(Progress))
+        return Progress(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(slots=True)
@@ -143,8 +147,8 @@ class Driver:
         """
         spent = self._ledger.totals().spent
         self._limits.spent = {"calls": spent.calls, "output_tokens": spent.output_tokens}
-        finished = set() if self._check else self._ledger.finished_runs()
-        waiting = iter(plan for plan in plans if plan.name not in finished)
+        finished = self._ledger.finished_runs()
+        waiting = iter(plan for plan in plans if (plan.name in finished) == self._check)
         try:
             while True:
                 exhausted = self._launch(waiting)
@@ -306,8 +310,12 @@ class Driver:
                     missing.append(i)
             if key.op == "generate":
                 self.progress.draws_hit += count - len(missing)
-            if missing:
-                self._dispatcher.enqueue(_job(key, unit, slot, session, missing))
+            bare = [i for i in missing if i in key.bare] if key.bare else []
+            new = [i for i in missing if i not in key.bare] if bare else missing
+            if new:
+                self._dispatcher.enqueue(_job(key, unit, slot, session, new))
+            if bare:
+                self._dispatcher.enqueue(_job(key, unit, slot, session, bare, bare=True))
         if not unit.missing:
             self._completed(session, unit)
 
@@ -366,8 +374,9 @@ class Driver:
             self._keyring.keep(key, i, draw)
             if key.row is None:
                 continue
-            if i < key.recorded and key.op == "generate":
+            if job.bare:
                 ledger.put_stats(key.row, i, draw.stats or {})
+                key.bare.discard(i)
                 continue
             ledger.put_draw(key.row, i, draw)
             self.progress.spent += draw.output_tokens
@@ -379,14 +388,19 @@ class Driver:
 
     def _fail(self, arrival: Arrival) -> None:
         """End the runs that waited for a call that failed as a whole."""
+        message = f"{type(arrival.error).__name__}: {arrival.error}"
         for job in arrival.jobs:
+            lost = Attempt(outcome=message, usage=Usage(), estimated=True, index=job.indices[0])
+            self._ledger.put_attempt(job.key.row, lost)
             for i in job.indices:
                 for session, _, _ in job.key.waiting.pop(i, ()):
-                    session.fail(f"{type(arrival.error).__name__}: {arrival.error}")
+                    session.fail(message)
                     self._ready[session.name] = session
 
 
-def _job(key: Key, unit: Unit, slot: int, session: Session, missing: list[int]) -> Job:
+def _job(
+    key: Key, unit: Unit, slot: int, session: Session, missing: list[int], *, bare: bool = False
+) -> Job:
     request = unit.request
     candidates = verified_groups(request)[slot] if isinstance(request, Verify) else ()
-    return Job(key, request, session.problem_of(request), missing, candidates)
+    return Job(key, request, session.problem_of(request), missing, candidates, bare)

@@ -21,7 +21,7 @@ import numpy as np
 from dwell.budget import Meter
 from dwell.driver.charging import Charge, Slots, count_draws, serve
 from dwell.driver.threads import Join, KeyRef, Order, Owner, Thread, Unit
-from dwell.errors import DwellError, StrategyError
+from dwell.errors import DwellError, LedgerError, StrategyError
 from dwell.protocols import Strategy
 from dwell.records import Answer, Problem, Usage
 from dwell.requests import Generate, Perturb, Request, Run, Verify
@@ -97,6 +97,11 @@ class Session:
     def done(self) -> bool:
         """Whether the answer is final and nothing is on its way."""
         return self.status != "running" and not self._pending
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the strategy's answer is here already."""
+        return self.status != "running"
 
     def digest(self) -> bytes:
         """16 bytes that name all requests so far, and the answer once there is one."""
@@ -227,6 +232,8 @@ class Session:
         """The one place where a strategy's own exception is caught, and recorded."""
         try:
             action()
+        except LedgerError:  # not the strategy's: the whole study stops
+            raise
         except Exception as error:
             self.fail(f"{type(error).__name__}: {error}")
 

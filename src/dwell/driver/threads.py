@@ -34,6 +34,11 @@ class KeyRef(Protocol):
 class Owner(Protocol):
     """Whoever takes a reply: a thread, a join of several replies, or a started piece."""
 
+    @property
+    def dropped(self) -> bool:
+        """Whether nobody waits for the reply any more: it is charged, and goes nowhere."""
+        ...
+
     def accept(self, slot: int, reply: Any, error: DwellError | None, clock: float) -> None:
         """Take the reply of one slot, or the error that ended it, at a modelled time."""
         ...
@@ -90,6 +95,11 @@ class Join:
         self.error: DwellError | None = None
         self.clock = 0.0
 
+    @property
+    def dropped(self) -> bool:
+        """Whether the list is for nobody."""
+        return self.owner.dropped
+
     def accept(self, slot: int, reply: Any, error: DwellError | None, clock: float) -> None:
         """Keep one reply; pass the list on when it is whole."""
         self.left -= 1
@@ -118,6 +128,11 @@ class Piece:
         self.clock = 0.0
         self.work: Thread | None = None
 
+    @property
+    def dropped(self) -> bool:
+        """Whether it was cancelled, or its thread given up."""
+        return self.cancelled or self.thread.dropped
+
     def cancel(self) -> None:
         """Drop the reply when it comes, and ask nothing more."""
         self.cancelled = True
@@ -127,27 +142,40 @@ class Piece:
     def accept(self, slot: int, reply: Any, error: DwellError | None, clock: float) -> None:
         """Keep the reply until `Next` takes it."""
         self.done, self.reply, self.error, self.clock = True, reply, error, clock
-        if not self.cancelled:
+        if not self.dropped:
             self.thread.piece_done(self)
 
 
 class Thread:
     """A generator function in progress, with the pieces of work that it started."""
 
-    __slots__ = ("clock", "closed", "gen", "owner", "pieces", "session", "slot", "waiting")
+    __slots__ = (
+        "answered", "asking", "clock", "closed", "gen", "owner", "pieces", "session", "slot",
+        "waiting",
+    )  # fmt: skip
 
     def __init__(self, session: Host, gen: Any, owner: Owner, slot: int, clock: float) -> None:
         self.session, self.gen, self.owner, self.slot = session, gen, owner, slot
         self.clock = clock
         self.pieces: list[Piece] = []
-        self.waiting = False
+        self.waiting = self.asking = False
+        self.answered: tuple[Any, DwellError | None] | None = None
         self.closed = False
+
+    @property
+    def dropped(self) -> bool:
+        """Whether it has ended, or whoever waited for it was given up."""
+        return self.closed or self.owner.dropped
 
     def accept(self, slot: int, reply: Any, error: DwellError | None, clock: float) -> None:
         """Send the reply into the generator function, unless it was given up."""
         self.clock = max(self.clock, clock)
-        if not self.closed:
-            self.session.passed(self)
+        if self.dropped:
+            return
+        self.session.passed(self)
+        if self.asking:  # answered at once: the loop in `advance` goes on, not a deeper one
+            self.answered = (reply, error)
+        else:
             self.advance(reply, error)
 
     def piece_done(self, piece: Piece) -> None:
@@ -190,8 +218,12 @@ class Thread:
             elif isinstance(wanted, list) and not wanted:
                 reply = []
             else:
+                self.asking = True
                 self.session.begin(wanted, self, 0, self.clock)
-                return
+                self.asking = False
+                if self.answered is None:
+                    return
+                (reply, error), self.answered = self.answered, None
 
     def _take_next(self) -> Piece | None:
         if not self.pieces:

@@ -1,0 +1,5 @@
+"""`python -m dwell` is `dwell`."""
+
+from dwell.cli import main
+
+main()

@@ -1,0 +1,355 @@
+"""A server that speaks the OpenAI protocol and follows a script, for tests and demos.
+
+It listens on the loopback interface alone, answers by a `Scripted` generator, takes its time by
+a latency law, and misbehaves on demand: every fault that a client must survive can be asked for
+by name, for given requests or for a share of all. It counts what it did, so that a client's own
+accounts can be checked against it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, get_args
+
+from aiohttp import web
+
+from dwell.errors import UsageError
+from dwell.generators.scripted import Scripted, split_tokens, uniforms
+from dwell.protocols import GenerateWork
+from dwell.records import Context, Draw, Problem, Role
+from dwell.requests import Generate
+
+Fault = Literal[
+    "ok", "429", "500", "502", "503", "400", "reset", "truncated", "malformed", "empty",
+    "no_usage", "drip",
+]  # fmt: skip
+#: What the server makes of ``n > 1``: answers all, one, at most two, one too many, or refuses.
+ManyAnswers = Literal["honour", "ignore", "fewer", "extra", "refuse"]
+
+_SALT_FAULT, _SALT_LOGPROB = 11, 12
+_STATUS_FAULTS = frozenset({"429", "500", "502", "503", "400"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """What goes wrong, and when.
+
+    Attributes:
+        first: faults of the first requests in order of arrival ("ok" = none).
+        rates: share of all later requests that have each fault; together at most 1.
+        retry_after: the Retry-After header of a 429, in seconds or as a date; None = no header.
+        drip_seconds: pause between single bytes of a "drip" reply.
+        seed: decides which requests the rates hit.
+    """
+
+    first: tuple[Fault, ...] = ()
+    rates: Mapping[Fault, float] = field(default_factory=dict)
+    retry_after: str | None = None
+    drip_seconds: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = sorted({*self.first, *self.rates} - set(get_args(Fault)))
+        if unknown:
+            known = ", ".join(get_args(Fault))
+            raise UsageError(f"a fault must be one of {known}, but got {unknown}.")
+        if min(self.rates.values(), default=0.0) < 0 or sum(self.rates.values()) > 1:
+            raise UsageError(
+                f"fault rates must be at least 0 and together at most 1, but got {self.rates}."
+            )
+
+    def of(self, number: int) -> Fault:
+        """The fault of the request that arrived as this number, counted from 0."""
+        if number < len(self.first):
+            return self.first[number]
+        left = float(uniforms([self.seed * 1_000_003 + number], _SALT_FAULT)[0])
+        for fault, rate in self.rates.items():
+            if left < rate:
+                return fault
+            left -= rate
+        return "ok"
+
+
+NO_FAULTS = Faults()
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the server did.
+
+    Attributes:
+        requests: requests that arrived, faults and refusals included.
+        completed: replies that were sent whole.
+        answers: answers in those.
+        output_tokens: tokens of those answers.
+        most_in_flight: the most requests that were being answered at once.
+        faults: how often each fault happened.
+        bodies: the JSON bodies that arrived, oldest first, if recorded.
+    """
+
+    requests: int = 0
+    completed: int = 0
+    answers: int = 0
+    output_tokens: int = 0
+    most_in_flight: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+
+class FakeServer:
+    """An OpenAI-compatible server on loopback: ``async with FakeServer(script) as server``.
+
+    The script's latency law decides how long a reply takes (its slowest answer). The i-th answer
+    to a prompt has index i; its seed is the request's seed plus its place, or its index where
+    the request has none.
+
+    Args:
+        script: writes the answers.
+        faults: what goes wrong.
+        many: what becomes of ``n > 1``.
+        key: the bearer key that is asked for; None = everybody may call.
+        model: the one model that is served; None = any name.
+        names_stop: name the stop text that halted an answer (`stop_reason`), as vLLM does.
+        record: keep the bodies of the requests.
+
+    Attributes:
+        counts: what the server did so far.
+    """
+
+    def __init__(
+        self,
+        script: Scripted,
+        *,
+        faults: Faults = NO_FAULTS,
+        many: ManyAnswers = "honour",
+        key: str | None = None,
+        model: str | None = None,
+        names_stop: bool = False,
+        record: bool = False,
+    ) -> None:
+        self.counts = Counts()
+        self._script = script
+        self._faults = faults
+        self._many = many
+        self._key = key
+        self._model = model
+        self._names_stop = names_stop
+        self._record = record
+        self._in_flight = 0
+        self._indices: Counter[Context] = Counter()
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    @property
+    def base_url(self) -> str:
+        """The address to hand to an `Endpoint`; known once the server runs."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=8 * 2**20)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/v1/completions", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, backlog=1024)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _models(self, request: web.Request) -> web.Response:
+        name = self._model or "scripted"
+        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"}]})
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        number, self.counts.requests = self.counts.requests, self.counts.requests + 1
+        self._in_flight += 1
+        self.counts.most_in_flight = max(self.counts.most_in_flight, self._in_flight)
+        try:
+            return await self._reply(request, self._faults.of(number))
+        finally:
+            self._in_flight -= 1
+
+    async def _reply(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            return _error(400, "the body is not JSON")
+        refusal = self._refusal(request, body)
+        if refusal is not None:
+            return refusal
+        if self._record:
+            self.counts.bodies.append(body)
+        if fault != "ok":
+            self.counts.faults[fault] += 1
+        if fault in _STATUS_FAULTS:
+            return self._failing(int(fault))
+        chat = request.path.endswith("/chat/completions")
+        work = self._work(body, chat)
+        draws = (await self._script.generate([work]))[0].draws
+        await asyncio.sleep(max(draw.seconds for draw in draws))
+        if fault == "reset":
+            return _reset(request)
+        reply = _body(body, work, draws, chat=chat)
+        if self._names_stop:
+            for choice, reason in zip(
+                reply["choices"], await self._stop_reasons(work, draws), strict=True
+            ):
+                choice["stop_reason"] = reason
+        if fault in ("ok", "no_usage"):
+            if fault == "no_usage":
+                del reply["usage"]
+            self.counts.completed += 1
+            self.counts.answers += len(draws)
+            self.counts.output_tokens += sum(draw.output_tokens for draw in draws)
+            return web.json_response(reply)
+        return await _spoilt(request, fault, reply, self._faults.drip_seconds)
+
+    async def _stop_reasons(self, work: GenerateWork, draws: Sequence[Draw]) -> list[str | None]:
+        """The stop text that halted each draw: what the script would have written next."""
+        unstopped = replace(work, request=replace(work.request, stop=()))
+        whole = (await self._script.generate([unstopped]))[0].draws
+        rests = [full.text[len(draw.text) :] for full, draw in zip(whole, draws, strict=True)]
+        return [
+            next((stop for stop in work.request.stop if rest.startswith(stop)), None)
+            for rest in rests
+        ]
+
+    def _refusal(self, request: web.Request, body: Any) -> web.Response | None:
+        authorization = request.headers.get("Authorization", "")
+        if self._key is not None and authorization != f"Bearer {self._key}":
+            # Some servers repeat the key that they got; a client must not pass that on.
+            shown = authorization.removeprefix("Bearer ") or "none"
+            return _error(401, f"Incorrect API key provided: {shown}")
+        if not isinstance(body, dict) or not ("messages" in body or "prompt" in body):
+            return _error(400, "a body needs `messages` or `prompt`")
+        if self._model is not None and body.get("model") != self._model:
+            return _error(404, f"The model {body.get('model')!r} does not exist")
+        if self._many == "refuse" and body.get("n", 1) > 1:
+            return _error(400, "only one answer a request is supported")
+        return None
+
+    def _failing(self, status: int) -> web.Response:
+        response = _error(status, "scripted fault")
+        if status == 429 and self._faults.retry_after is not None:
+            response.headers["Retry-After"] = self._faults.retry_after
+        return response
+
+    def _work(self, body: Mapping[str, Any], chat: bool) -> GenerateWork:
+        """The scripted draws that a request asks for; n is what the server makes of it."""
+        context = _context(body, chat)
+        asked = int(body.get("n", 1))
+        count = {"ignore": 1, "fewer": min(asked, 2), "extra": asked + 1}.get(self._many, asked)
+        first = self._indices[context]
+        self._indices[context] += count
+        seed = body.get("seed")
+        stop = body.get("stop") or []
+        want = self._script.provides if body.get("logprobs") else frozenset[str]()
+        wanted = Generate(
+            context,
+            n=count,
+            max_tokens=body.get("max_tokens"),
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            temperature=body.get("temperature"),
+            want=want,
+        )
+        return GenerateWork(
+            request=wanted,
+            seeds=[(first if seed is None else seed) + k for k in range(count)],
+            indices=list(range(first, first + count)),
+            problem=Problem(id="fake", prompt=""),
+        )
+
+
+def _context(body: Mapping[str, Any], chat: bool) -> Context:
+    if not chat:
+        return Context(messages=(("user", str(body["prompt"])),))
+    messages: list[tuple[Role, str]] = [(m["role"], m["content"]) for m in body["messages"]]
+    return Context(messages=tuple(messages))
+
+
+def _body(
+    body: Mapping[str, Any],
+    work: GenerateWork,
+    draws: Sequence[Draw],
+    *,
+    chat: bool,
+) -> dict[str, Any]:
+    """A whole and truthful reply."""
+    choices = []
+    for k, draw in enumerate(draws):
+        choice: dict[str, Any] = {
+            "index": k,
+            "finish_reason": "length" if draw.status == "cap" else "stop",
+        }
+        if chat:
+            choice["message"] = {"role": "assistant", "content": draw.text}
+        else:
+            choice["text"] = draw.text
+        if body.get("logprobs"):
+            choice["logprobs"] = _logprobs(draw, work.seeds[k], chat)
+        choices.append(choice)
+    prompt, output = draws[0].prompt_tokens, sum(draw.output_tokens for draw in draws)
+    return {
+        "id": "fake-1",
+        "object": "chat.completion" if chat else "text_completion",
+        "model": body.get("model", "scripted"),
+        "choices": choices,
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": output,
+            "total_tokens": prompt + output,
+        },
+    }
+
+
+def _logprobs(draw: Draw, seed: int, chat: bool) -> dict[str, Any]:
+    """Made-up log-probabilities, one a token, that are a function of the seed."""
+    tokens = split_tokens(draw.text)
+    values = (-uniforms([seed + k for k in range(len(tokens))], _SALT_LOGPROB)).tolist()
+    if chat:
+        pairs = zip(tokens, values, strict=True)
+        return {"content": [{"token": token, "logprob": value} for token, value in pairs]}
+    return {"tokens": tokens, "token_logprobs": values}
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"message": message, "type": "fake"}}, status=status)
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Drops the connection without a reply, by a TCP reset."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def _spoilt(
+    request: web.Request, fault: Fault, reply: dict[str, Any], pause: float
+) -> web.StreamResponse:
+    """A reply of status 200 whose body is not what it should be."""
+    text = json.dumps(reply).encode()
+    if fault == "malformed":
+        return web.Response(body=b"<html>upstream error</html>", content_type="text/html")
+    if fault == "empty":
+        return web.json_response({**reply, "choices": []})
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = len(text)
+    await response.prepare(request)
+    if fault == "drip":
+        for k in range(len(text)):
+            await response.write(text[k : k + 1])
+            await asyncio.sleep(pause)
+        return response
+    await response.write(text[: len(text) // 2])  # "truncated": half the body, then the end
+    if request.transport is not None:
+        request.transport.close()
+    return response

@@ -1,0 +1,290 @@
+"""The exact forward pass of an embedded model over new tokens and a key-value cache, in numpy.
+
+Every product and every sum over more than one number is of integers that float32 (or, for the sum
+of squares, float64) holds exactly; all else is elementwise. So the bits of a position depend on its
+own tokens alone: not on the rows beside it, on padding, on how many tokens were fed at once or on
+the number of threads. `tiny_exact` says how the scales are chosen. It does not know jobs or sampling.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from dwell.errors import UsageError
+from dwell.generators.tiny_exact import EXACT, PROB_UNITS, ExactLayer, scale_model
+from dwell.generators.tiny_weights import Doubles, Floats, TinyModel
+
+Index = npt.NDArray[np.int64]
+
+_HIDDEN_SCORE = np.float32(-1e9)  # exp of it is exactly 0
+_HEAD_BITS = 12  # a query's norm and a key's norm in integers are below 2^12
+_GROWTH = 32  # positions by which a cache grows
+_EXACT_SQUARES = 2.0**53
+_MAX_BUFFERS = 96
+
+
+class KeyValues:
+    """Integer keys and values of the rows of a batch: `[rows, 2 heads, capacity, head_dim]` a layer.
+
+    Keys are the first `heads` of the second axis, values the rest.
+    """
+
+    def __init__(self, model: TinyModel, rows: int) -> None:
+        config = model.config
+        self.rows = rows
+        self.kinds = 2 * config.num_heads
+        self.capacity = 0
+        self.limit = config.max_positions
+        self.layers: list[Floats] = [
+            np.zeros((rows, self.kinds, 0, config.head_dim), np.float32)
+            for _ in range(config.num_layers)
+        ]
+        self.flat: list[Floats] = []
+
+    def reserve(self, length: int) -> None:
+        """Makes room for `length` positions in every row."""
+        if length <= self.capacity:
+            return
+        capacity = min(self.limit, -(-length // _GROWTH) * _GROWTH)
+        for index, old in enumerate(self.layers):
+            new = np.zeros((self.rows, self.kinds, capacity, old.shape[3]), np.float32)
+            new[:, :, : self.capacity] = old
+            self.layers[index] = new
+        self.capacity = capacity
+        self.flat = [layer.reshape(-1, layer.shape[3]) for layer in self.layers]
+
+    def load(self, row: int, codes: Floats, length: int) -> None:
+        """Puts the first `length` positions of saved codes into a row."""
+        self.reserve(length)
+        for layer, saved in zip(self.layers, codes, strict=True):
+            layer[row, :, :length] = saved[:, :length]
+
+    def save(self, row: int, length: int) -> Floats:
+        """Returns the first `length` positions of a row: `[layers, 2 heads, length, head_dim]`."""
+        codes = np.empty((len(self.layers), self.kinds, length, self.layers[0].shape[3]), np.float32)
+        for layer, saved in zip(self.layers, codes, strict=True):
+            saved[...] = layer[row, :, :length]
+        return codes
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copies the first `length` positions of one row over another's."""
+        for layer in self.layers:
+            layer[target, :, :length] = layer[source, :, :length]
+
+
+class _Buffers:
+    """Arrays for `rows` positions at once, and views of them, made once per shape."""
+
+    def __init__(self, model: TinyModel, rows: int) -> None:
+        config = model.config
+        width, inner = config.width, config.inner
+        self.residual = np.empty((rows, width), np.float32)
+        self.double = np.empty((rows, width), np.float64)
+        self.codes = np.empty((rows, width), np.float32)
+        self.query_key = np.empty((rows, 2 * width), np.float32)
+        self.turned = self.query_key.view(np.complex64)
+        self.value = np.empty((rows, width), np.float32)
+        shape = (rows, config.num_heads, config.head_dim)
+        self.heads = self.query_key.reshape(rows, 2 * config.num_heads, config.head_dim)
+        self.rounded = np.empty_like(self.heads)
+        self.query = np.empty(shape, np.float32)
+        self.key_value = np.empty((rows, 2 * width), np.float32)
+        self.key = self.key_value[:, :width].reshape(shape)
+        self.mixed = np.empty((rows, width), np.float32)
+        self.update = np.empty((rows, width), np.float32)
+        self.gate = np.empty((rows, inner), np.float32)
+        self.up = np.empty((rows, inner), np.float32)
+        self.exp = np.empty((rows, inner), np.float32)
+        self.wide = np.empty((rows, inner), np.float64)
+
+
+class Forward:
+    """A model's forward pass, with its scaled matrices and work space.
+
+    Attributes:
+        model: the model.
+        exact: its scaled matrices.
+    """
+
+    def __init__(self, model: TinyModel) -> None:
+        self.model = model
+        self.exact = scale_model(model)
+        self._buffers: dict[int, _Buffers] = {}
+        self._scores: Floats = np.empty(0, np.float32)
+        self._log_units = np.float32(math.log(self.exact.exp_units))
+
+    def new_cache(self, rows: int) -> KeyValues:
+        """Returns an empty cache for a batch of at most `rows` rows."""
+        return KeyValues(self.model, rows)
+
+    def run(self, tokens: Index, starts: Index, cache: KeyValues) -> Floats:
+        """Feeds tokens to the first rows of a cache and returns the final states.
+
+        Rows of unequal length are padded at their end with any token: what follows a row's end
+        changes nothing before it, and is overwritten when the row goes on.
+
+        Args:
+            tokens: `[B, T]` ids; row b goes into row b of the cache.
+            starts: `[B]` positions of the first token of each row; the cache holds all before it.
+            cache: keys and values; those of the new tokens are added.
+
+        Returns:
+            `[B * T, d]` float32: normalised final states in integers (`head_units` per unit),
+            valid until the next call.
+
+        Raises:
+            UsageError: the residual stream left the range in which sums are exact.
+        """
+        rows, length = tokens.shape
+        config, exact = self.model.config, self.exact
+        buffers = self._buffers_for(rows * length)
+        positions = starts[:, None] + np.arange(length)
+        span = int(starts.max()) + length
+        cache.reserve(span)
+        np.minimum(positions, cache.limit - 1, out=positions)  # padding may run past the end
+        span = min(span, cache.limit)
+        places = positions.ravel()
+        heads = np.arange(rows * cache.kinds).reshape(rows, 1, cache.kinds)
+        cells = (heads * cache.capacity + positions[:, :, None]).ravel()
+        mask = _mask(positions, span)
+        exact.embedding.take(tokens.ravel(), axis=0, out=buffers.residual)
+        shape = (rows, length, config.num_heads, config.head_dim)
+        for layer, flat, slab in zip(exact.layers, cache.flat, cache.layers, strict=True):
+            self._project(layer, buffers, places)
+            flat[cells] = buffers.key_value.reshape(-1, config.head_dim)
+            self._attend(layer, buffers, slab[:rows, :, :span], mask, shape)
+            self._feed_forward(layer, buffers)
+        self._normalise(buffers, exact.head_units)
+        return buffers.codes
+
+    def logits(self, states: Floats) -> Floats:
+        """Returns `[B, V]` logits of final states as `run` returns them (or rows of them)."""
+        return states @ self.exact.head
+
+    def hidden(self, states: Floats) -> Floats:
+        """Returns final states in true units: what the output head reads, `[B, d]`."""
+        return states * np.float32(1.0 / self.exact.head_units)
+
+    def _buffers_for(self, size: int) -> _Buffers:
+        if size not in self._buffers:
+            if len(self._buffers) >= _MAX_BUFFERS:
+                self._buffers.clear()
+            self._buffers[size] = _Buffers(self.model, size)
+        return self._buffers[size]
+
+    def _normalise(self, buffers: _Buffers, units: float) -> None:
+        """RMSNorm, rounded to integers: rint(units * x / sqrt(mean x^2 + eps))."""
+        config, residual_units = self.model.config, self.exact.residual_units
+        squares = _squared_norms(buffers.residual, buffers.double)
+        if squares.max() >= _EXACT_SQUARES:
+            raise UsageError("the residual stream of the embedded model is too large for exact sums.")
+        scale = np.sqrt(squares / config.width + config.norm_eps * residual_units**2)
+        np.divide(units, scale, out=scale)
+        np.multiply(buffers.residual, scale.astype(np.float32)[:, None], out=buffers.codes)
+        np.rint(buffers.codes, out=buffers.codes)
+
+    def _project(self, layer: ExactLayer, buffers: _Buffers, places: Index) -> None:
+        """Queries, keys and values of the new tokens, rotated and rounded."""
+        width = buffers.value.shape[1]
+        self._normalise(buffers, layer.attn_units)
+        np.matmul(buffers.codes, layer.query_key, out=buffers.query_key)
+        np.matmul(buffers.codes, layer.value, out=buffers.value)
+        np.multiply(buffers.turned, layer.rotation.take(places, axis=0), out=buffers.turned)
+        self._round_heads(layer, buffers)
+        np.multiply(buffers.value, np.float32(layer.value_units), out=buffers.value)
+        np.rint(buffers.value, out=buffers.key_value[:, width:])
+
+    def _round_heads(self, layer: ExactLayer, buffers: _Buffers) -> None:
+        """Rounds every query and key to the finest power of two for which scores are exact.
+
+        Each is rounded once, coarsely, to find its norm exactly; 6 is twice what that rounding can
+        hide of the norm and what the second one can add to it.
+        """
+        heads = buffers.heads
+        np.rint(heads, out=buffers.rounded)
+        squares = np.einsum("ijk,ijk->ij", buffers.rounded, buffers.rounded)
+        _, exponents = np.frexp(np.sqrt(squares) + np.float32(6.0))
+        finer = np.ldexp(np.float32(1.0), _HEAD_BITS - exponents)
+        back = np.ldexp(layer.score_steps, exponents - _HEAD_BITS)
+        np.multiply(heads, finer[:, :, None], out=buffers.rounded)
+        np.rint(buffers.rounded, out=buffers.rounded)
+        half = heads.shape[1] // 2
+        np.multiply(buffers.rounded[:, :half], back[:, :half, None], out=buffers.query)
+        np.multiply(buffers.rounded[:, half:], back[:, half:, None], out=buffers.key)
+
+    def _attend(
+        self,
+        layer: ExactLayer,
+        buffers: _Buffers,
+        slab: Floats,
+        mask: Floats | None,
+        shape: tuple[int, int, int, int],
+    ) -> None:
+        """Softmax attention with integer weights, and the output matrix onto the residual stream."""
+        rows, length, heads, _ = shape
+        span = slab.shape[2]
+        size = rows * heads * length * span
+        if self._scores.size < size:
+            self._scores = np.empty(size + size // 4, np.float32)
+        flat = self._scores[:size].reshape(-1, span)
+        scores = flat.reshape(rows, heads, length, span)
+        query = buffers.query.reshape(shape).transpose(0, 2, 1, 3)
+        np.matmul(query, slab[:, :heads].transpose(0, 1, 3, 2), out=scores)
+        if mask is not None:
+            np.add(scores, mask, out=scores)
+        top = np.maximum.reduce(flat, axis=1, keepdims=True)
+        np.subtract(top, self._log_units, out=top)
+        np.subtract(flat, top, out=flat)
+        np.exp(flat, out=flat)
+        np.rint(flat, out=flat)
+        ones = np.ones(span, np.float32)
+        np.multiply(flat, (np.float32(PROB_UNITS) / (flat @ ones))[:, None], out=flat)
+        np.rint(flat, out=flat)
+        share = np.float32(layer.output_units) / (flat @ ones)
+        mixed = scores @ slab[:, heads:]
+        np.multiply(mixed, share.reshape(rows, heads, length, 1), out=mixed)
+        np.rint(mixed, out=buffers.mixed.reshape(shape).transpose(0, 2, 1, 3))
+        np.matmul(buffers.mixed, layer.output, out=buffers.update)
+        back = np.float32(1.0 / (layer.output_units * layer.value_units))
+        np.multiply(buffers.update, back, out=buffers.update)
+        np.rint(buffers.update, out=buffers.update)
+        np.add(buffers.residual, buffers.update, out=buffers.residual)
+
+    def _feed_forward(self, layer: ExactLayer, buffers: _Buffers) -> None:
+        """SwiGLU: x + W_down (silu(W_gate x) * (W_up x)); the gate's matrix is negated."""
+        self._normalise(buffers, layer.ff_units)
+        gate, up, exp = buffers.gate, buffers.up, buffers.exp
+        np.matmul(buffers.codes, layer.gate, out=gate)
+        np.matmul(buffers.codes, layer.up, out=up)
+        np.exp(gate, out=exp)  # infinite for a very negative gate, where silu is 0 all the same
+        np.add(exp, np.float32(1.0), out=exp)
+        np.multiply(gate, up, out=up)
+        np.divide(up, exp, out=up)
+        np.rint(up, out=up)
+        squares = _squared_norms(up, buffers.wide)
+        np.maximum(squares, 1.0, out=squares)
+        np.divide(layer.down_norm, np.sqrt(squares, out=squares), out=squares)
+        scale = squares.astype(np.float32)[:, None]
+        np.multiply(up, scale, out=up)
+        np.rint(up, out=up)
+        np.matmul(up, layer.down, out=buffers.update)
+        np.divide(buffers.update, scale, out=buffers.update)
+        np.rint(buffers.update, out=buffers.update)
+        np.add(buffers.residual, buffers.update, out=buffers.residual)
+
+
+def _squared_norms(integers: Floats, work: Doubles) -> Doubles:
+    """Returns the sum of squares of each row, exact in float64: `[B]`."""
+    work[...] = integers
+    return np.matmul(work[:, None, :], work[:, :, None])[:, 0, 0]
+
+
+def _mask(positions: Index, span: int) -> Floats | None:
+    """Returns what hides later positions, `[B, 1, T, span]`; None where nothing is to be hidden."""
+    if positions.shape[1] == 1 and positions.min() == span - 1:
+        return None
+    later = np.arange(span) > positions[:, :, None]
+    return np.where(later, _HIDDEN_SCORE, np.float32(0.0))[:, None]

@@ -1,0 +1,281 @@
+"""What the ledger holds of a study, as arrays: the only input of its analysis.
+
+Two tables a model and task: the *answers* that runs gave, with what they were charged, and the
+*draws* of whole answers, from which the exact estimators follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dwell.keys import candidate_subject, context_subject, key_hash, request_params, stream_id
+from dwell.ledger import Ledger
+from dwell.metrics import answer_counts, best_of_k, pass_at_k, vote_at_k
+from dwell.protocols import Strategy, Task, Verifier, VerifyWork
+from dwell.records import USAGE_KINDS, Answer, Candidate, Draw, Problem, Usage
+from dwell.requests import Generate, Verify
+from dwell.strategies.asking import GROUP_VERIFIERS
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Answers of one strategy on all problems, averaged over repetitions.
+
+    Attributes:
+        correct: `[P]` share of repetitions answered right, NaN where no run is finished.
+        charged: `[P, 10]` mean usage in the order of `USAGE_KINDS`, NaN likewise.
+    """
+
+    correct: FloatArray
+    charged: FloatArray
+
+
+class AnswerTable:
+    """All recorded answers, by run name.
+
+    Args:
+        ledger: where they are.
+        problems: by id, with references.
+        tasks: by name; they check.
+    """
+
+    def __init__(
+        self, ledger: Ledger, problems: Mapping[str, Problem], tasks: Mapping[str, Task]
+    ) -> None:
+        self._rows: dict[str, tuple[bool, Usage]] = {}
+        for row in ledger.answers():
+            problem = problems.get(row.problem)
+            if problem is not None:
+                right = is_right(tasks[problem.task], problem, row.value)
+                self._rows[row.run] = (right, row.charged)
+
+    def measured(self, names: Sequence[Sequence[str]]) -> Measured:
+        """Accuracy and charge of runs.
+
+        Args:
+            names: `[P][R]` run names of each problem's repetitions.
+        """
+        correct = np.full(len(names), np.nan)
+        charged = np.full((len(names), len(USAGE_KINDS)), np.nan)
+        for index, runs in enumerate(names):
+            rows = [self._rows[run] for run in runs if run in self._rows]
+            if rows:
+                correct[index] = np.mean([right for right, _ in rows])
+                charged[index] = np.mean(
+                    [[amount for _, amount in usage.items()] for _, usage in rows], axis=0
+                )
+        return Measured(correct, charged)
+
+    def total_tokens(self, names: Iterable[str]) -> float:
+        """Output plus verifier tokens charged to runs together."""
+        return sum(self._rows[name][1].tokens for name in names if name in self._rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Whole answers drawn for one problem in one stream.
+
+    Attributes:
+        candidates: in the order of their index.
+        correct: `[N]` whether each is right.
+    """
+
+    problem: Problem
+    stream: str
+    candidates: Sequence[Candidate]
+    correct: npt.NDArray[np.bool_]
+
+
+class DrawTable:
+    """Draws of whole answers by one model, with the exact estimators.
+
+    Args:
+        ledger: where they are.
+        fingerprint: the generator's.
+        problems: of one task.
+        task: extracts and checks.
+        verifiers: by name, for scores.
+        streams: repetitions of the study, by number, with the study's seed.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        fingerprint: str,
+        problems: Sequence[Problem],
+        task: Task,
+        verifiers: Mapping[str, Verifier],
+        streams: tuple[int, int],
+    ) -> None:
+        self._ledger, self._fingerprint, self._task = ledger, fingerprint, task
+        self._problems, self._verifiers = problems, verifiers
+        seed, count = streams
+        self._streams = [stream_id(seed, repetition) for repetition in range(count)]
+        self._draws: dict[tuple[Any, ...], list[list[Draws]]] = {}
+        self._scores: dict[tuple[Any, ...], list[list[FloatArray]]] = {}
+
+    def curve(self, strategy: Strategy, budgets: Sequence[int]) -> FloatArray | None:
+        """`[P, K]` expected accuracy at each budget, exactly; None where no estimator holds.
+
+        NaN where a problem has fewer draws than the budget. Averaged over repetitions.
+        """
+        kind = strategy.exchangeable
+        if kind == "best":
+            name = getattr(strategy, "verifier", "")
+            if getattr(strategy, "mode", None) is not None or name in GROUP_VERIFIERS:
+                return None
+            scores = self._scored(strategy, self._verifiers[name])
+        elif kind in ("pass", "vote"):
+            scores = None
+        else:
+            return None
+        return self._averaged(kind, self.draws(strategy), scores, budgets)
+
+    def coverage(self, strategy: Strategy, budgets: Sequence[int]) -> FloatArray:
+        """`[P, K]` pass@k of the strategy's draws: the upper bound of any choice among them."""
+        return self._averaged("coverage", self.draws(strategy), None, budgets)
+
+    def _averaged(
+        self,
+        kind: str,
+        draws: list[list[Draws]],
+        scores: list[list[FloatArray]] | None,
+        budgets: Sequence[int],
+    ) -> FloatArray:
+        """Estimates averaged over repetitions."""
+        each = [
+            _estimate(
+                kind,
+                [row[r] for row in draws],
+                None if scores is None else [row[r] for row in scores],
+                budgets,
+            )
+            for r in range(len(self._streams))
+        ]
+        # Estimators are right to rounding: a probability of 1 + 1e-16 is 1.
+        return np.clip(np.mean(each, axis=0), 0.0, 1.0)
+
+    def draws(self, strategy: Strategy) -> list[list[Draws]]:
+        """`[P][R]` the draws of whole answers that a strategy asks for."""
+        sampling = {name: getattr(strategy, name, None) for name in ("temperature", "max_tokens")}
+        key = tuple(sampling.values())
+        if key not in self._draws:
+            self._draws[key] = [
+                [self._read(problem, stream, sampling) for stream in self._streams]
+                for problem in self._problems
+            ]
+        return self._draws[key]
+
+    def _read(self, problem: Problem, stream: str, sampling: Mapping[str, Any]) -> Draws:
+        request = Generate(problem.context(), **sampling)
+        hash_ = key_hash(
+            self._fingerprint, "generate", context_subject(request.context),
+            request_params(request), stream,
+        )  # fmt: skip
+        known = self._ledger.find_key(hash_)
+        found = {} if known is None else self._ledger.draws(known[0], 0, known[1])
+        candidates = []
+        for i in range(len(found)):
+            if i not in found:
+                break
+            candidates.append(self._candidate(problem, request, i, found[i]))
+        correct = [is_right(self._task, problem, c.answer) for c in candidates]
+        return Draws(problem, stream, candidates, np.array(correct, dtype=bool))
+
+    def _candidate(self, problem: Problem, request: Generate, i: int, draw: Draw) -> Candidate:
+        failed = draw.status == "failed"
+        text = "" if failed else draw.text
+        answer = None if failed else self._task.extract(problem, text)
+        return Candidate(
+            request.context, text, draw.status, answer, i, draw.output_tokens, draw.stats or {}
+        )
+
+    def _scored(self, strategy: Strategy, verifier: Verifier) -> list[list[FloatArray]]:
+        """`[P][R]` scores `[N]` of the draws, NaN where not verified."""
+        key = (verifier.fingerprint, getattr(strategy, "temperature", None),
+               getattr(strategy, "max_tokens", None))  # fmt: skip
+        if key not in self._scores:
+            draws = self.draws(strategy)
+            if verifier.derived:
+                self._scores[key] = asyncio.run(_derive(verifier, draws))
+            else:
+                self._scores[key] = [
+                    [self._recorded_scores(verifier, one) for one in row] for row in draws
+                ]
+        return self._scores[key]
+
+    def _recorded_scores(self, verifier: Verifier, draws: Draws) -> FloatArray:
+        scores = np.full(len(draws.candidates), np.nan)
+        for place, candidate in enumerate(draws.candidates):
+            request = Verify((candidate,), verifier.name)
+            hash_ = key_hash(
+                verifier.fingerprint, "verify",
+                (draws.problem.id, candidate_subject([candidate])),
+                request_params(request), draws.stream,
+            )  # fmt: skip
+            known = self._ledger.find_key(hash_)
+            if known is not None and known[1]:
+                scores[place] = _score(
+                    self._ledger.draws(known[0], 0, 1, stats=False)[0], candidate
+                )
+        return scores
+
+
+async def _derive(verifier: Verifier, draws: Sequence[Sequence[Draws]]) -> list[list[FloatArray]]:
+    work = [
+        VerifyWork(candidates=(candidate,), problem=one.problem, mode="outcome", seeds=(0,))
+        for row in draws
+        for one in row
+        for candidate in one.candidates
+    ]
+    outcomes = iter(await verifier.score(work))
+    return [
+        [
+            np.array([_score(next(outcomes).draws[0], c) for c in one.candidates], dtype=float)
+            for one in row
+        ]
+        for row in draws
+    ]
+
+
+def _score(draw: Draw, candidate: Candidate) -> float:
+    """A score, NaN where there is none or no answer that could be chosen."""
+    return float("nan") if draw.value is None or candidate.answer is None else draw.value
+
+
+def _estimate(
+    kind: str, draws: list[Draws], scores: list[FloatArray] | None, budgets: Sequence[int]
+) -> FloatArray:
+    """`[P, K]` expected accuracy at each budget, NaN where there are too few draws."""
+    sizes = np.array([len(one.candidates) for one in draws])
+    values = np.full((len(draws), len(budgets)), np.nan)
+    for size in np.unique(sizes[sizes > 0]):
+        rows = np.flatnonzero(sizes == size)
+        correct = np.array([draws[row].correct for row in rows], dtype=float)
+        if kind == "pass":
+            one = np.repeat(correct.mean(axis=1)[:, None], len(budgets), axis=1)
+            values[rows] = np.where(np.asarray(budgets) <= size, one, np.nan)
+        elif kind == "coverage":
+            hits = correct.sum(axis=1).astype(int)
+            values[rows] = pass_at_k(np.full(len(rows), size), hits, list(budgets))
+        elif kind == "vote":
+            answers = [[c.answer for c in draws[row].candidates] for row in rows]
+            values[rows] = vote_at_k(*answer_counts(answers, correct.tolist()), list(budgets))
+        else:
+            assert scores is not None
+            stacked = np.array([scores[row] for row in rows])
+            values[rows] = best_of_k(stacked, correct, list(budgets))
+    return values
+
+
+def is_right(task: Task, problem: Problem, answer: Answer) -> bool:
+    """Whether an answer is right; no answer never is."""
+    return answer is not None and task.check(problem, answer)

@@ -1,0 +1,305 @@
+"""A study: problems x models x strategies x budgets, in a folder that remembers everything.
+
+    FOLDER/study.toml       what was asked
+    FOLDER/problems.jsonl   the problems, with references
+    FOLDER/ledger.db        every draw, score and answer
+    FOLDER/report.html      written by `dwell report`
+
+Running the same study in the same folder again goes on where it stopped; running another study
+there shares the draws that both ask for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dwell.driver import Driver, Progress, RunPlan
+from dwell.driver.session import Session
+from dwell.errors import UsageError
+from dwell.generators.registry import make_generator, weak_scorer
+from dwell.ledger import Ledger
+from dwell.protocols import Generator, Strategy, Task, Verifier
+from dwell.records import Answer, Problem, Usage
+from dwell.samples import is_right
+from dwell.study_file import ModelSpec, StudySpec, parse_study, to_toml
+from dwell.tasks import get_task
+from dwell.verifiers import make_verifier
+
+LEDGER, STUDY, PROBLEMS, REPORT = "ledger.db", "study.toml", "problems.jsonl", "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a caller may want to see of a study in progress.
+
+    Attributes:
+        on_plan: called once with the number of runs, before the first.
+        on_progress: called once a turn of the engine.
+        on_done: called with each run that ends.
+    """
+
+    on_plan: Callable[[int], None] = lambda count: None
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_done: Callable[[Session], None] = lambda session: None
+
+
+class Study:
+    """A study and its folder.
+
+    Args:
+        spec: what to run.
+        folder: where its ledger is.
+
+    Raises:
+        UsageError: an unknown task, level, model, strategy or verifier.
+    """
+
+    def __init__(self, spec: StudySpec, folder: Path | str) -> None:
+        self.spec, self.folder = spec, Path(folder)
+        self.tasks: dict[str, Task] = {task.name: get_task(task.name) for task in spec.tasks}
+        self.problems = _problems(spec)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Study:
+        """The study that a folder holds.
+
+        Raises:
+            UsageError: the folder holds none.
+        """
+        path = Path(folder) / STUDY
+        if not path.exists():
+            raise UsageError(
+                f"A study's folder must hold {STUDY}, but {folder} does not. "
+                "Name the folder that was given to `dwell run --out`."
+            )
+        return cls(parse_study(path.read_text(encoding="utf-8"), str(path)), folder)
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's file."""
+        return self.folder / LEDGER
+
+    def run(
+        self,
+        *,
+        jobs: int = 1,
+        watch: Watch | None = None,
+        check: bool = False,
+        window: int = 512,
+    ) -> Progress:
+        """Make all runs that the folder does not hold yet.
+
+        Args:
+            jobs: worker processes of embedded models.
+            watch: what to call on the way.
+            check: repeat finished runs from the ledger and compare them.
+            window: runs in progress at once.
+
+        Returns:
+            What was done this time.
+
+        Raises:
+            UsageError: a strategy needs what its model does not provide, or another process is
+                writing to this folder.
+            SpendLimitReached: the study is paused at its limit on spending.
+        """
+        watch = watch or Watch()
+        with Ledger(self.ledger_path) as ledger:
+            self._write_files()
+            return asyncio.run(self._run(ledger, jobs, watch, check, window))
+
+    async def _run(
+        self, ledger: Ledger, jobs: int, watch: Watch, check: bool, window: int
+    ) -> Progress:
+        total = Progress()
+        watch.on_plan(sum(1 for model in self.spec.models for _ in self.plans(model)))
+        for model in self.spec.models:
+            generator = _generator(model, jobs)
+            try:
+                driver = self._driver(
+                    ledger, generator, model, watch, total, check=check, window=window
+                )
+                await driver.run(self.plans(model))
+            finally:
+                await generator.close()
+            total = total + driver.progress
+        return total
+
+    def _driver(
+        self,
+        ledger: Ledger,
+        generator: Generator,
+        model: ModelSpec,
+        watch: Watch,
+        before: Progress,
+        *,
+        check: bool,
+        window: int,
+    ) -> Driver:
+        verifiers = self.verifiers
+        self._check_needs(generator, model)
+        ledger.put_source(generator.fingerprint, {**generator.info, "model": model.name})
+        return Driver(
+            ledger,
+            generators={"solver": generator},
+            verifiers=verifiers,
+            tasks=self.tasks,
+            seed=self.spec.seed,
+            wants=frozenset().union(*(v.wants for v in verifiers.values())),
+            order=self.spec.order,
+            window=window,
+            spend_limits=self.spec.spend_limits,
+            check=check,
+            on_progress=lambda progress: watch.on_progress(before + progress),
+            on_done=watch.on_done,
+        )
+
+    @cached_property
+    def verifiers(self) -> dict[str, Verifier]:
+        """The verifiers that the study's strategies ask for, by name."""
+        names = sorted(
+            {name for _, _, strategy in self.spec.strategies_at() for name in strategy.verifiers()}
+        )
+        return {name: make_verifier(name, tasks=self.tasks, scorer=weak_scorer) for name in names}
+
+    def plans(self, model: ModelSpec) -> Iterator[RunPlan]:
+        """All runs on one model, problem by problem, so that draws in memory are shared."""
+        points = self.spec.strategies_at()
+        for problem in self.problems:
+            for repetition in range(self.spec.streams):
+                for _, _, strategy in points:
+                    yield RunPlan(
+                        name=run_name(model.name, strategy, problem.id, repetition),
+                        strategy=strategy,
+                        problem=problem,
+                        repetition=repetition,
+                        limits=self.spec.limits,
+                    )
+
+    def _check_needs(self, generator: Generator, model: ModelSpec) -> None:
+        for _, _, strategy in self.spec.strategies_at():
+            if missing := strategy.needs - generator.provides:
+                raise UsageError(
+                    f"A strategy runs on models that provide what it needs, but {strategy.name} "
+                    f"needs {', '.join(sorted(missing))} and {model.name} does not provide that. "
+                    "Leave the strategy out or choose another model."
+                )
+
+    def _write_files(self) -> None:
+        """The study and its problems, as files a person can open."""
+        (self.folder / STUDY).write_text(to_toml(self.spec), encoding="utf-8")
+        lines = [json.dumps(_plain(problem), ensure_ascii=False) for problem in self.problems]
+        (self.folder / PROBLEMS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _generator(model: ModelSpec, jobs: int) -> Generator:
+    options = {"temperature": model.temperature, "max_tokens": model.max_tokens}
+    if model.name.startswith("openai:"):
+        options |= {"api": model.api, "concurrency": model.concurrency}  # type: ignore[dict-item]
+    return make_generator(model.name, jobs=jobs, base_url=model.base_url, **options)
+
+
+def run_name(model: str, strategy: Strategy, problem: str, repetition: int) -> str:
+    """The name of a run in the ledger."""
+    return f"{model}|{strategy.spec()}|{problem}|{repetition}"
+
+
+def _problems(spec: StudySpec) -> list[Problem]:
+    found: dict[str, Problem] = {}
+    for task in spec.tasks:
+        family: Any = get_task(task.name)
+        for problem in family.problems(
+            task.problems, seed=task.seed, split=task.split, levels=task.levels
+        ):
+            found.setdefault(problem.id, problem)
+    return list(found.values())
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    record = {f.name: getattr(problem, f.name) for f in fields(problem)}
+    plain = {key: dict(v) if isinstance(v, Mapping) else v for key, v in record.items()}
+    return {key: value for key, value in plain.items() if value not in (None, (), {})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solved:
+    """What one strategy made of one problem.
+
+    Attributes:
+        answer: the answer, or the best so far where the budget ended the run.
+        correct: whether the task's checker accepts it; None without a task.
+        charged: what the run used.
+        status: "done", "out_of_budget" or "failed: why".
+    """
+
+    answer: Answer
+    correct: bool | None
+    charged: Usage
+    status: str
+
+
+def solve(
+    problem: Problem,
+    strategy: Strategy,
+    generator: Generator,
+    budget: Mapping[str, float] | None = None,
+    *,
+    tasks: Mapping[str, Task] | None = None,
+    verifiers: Mapping[str, Verifier] | None = None,
+    seed: int = 0,
+) -> Solved:
+    """Run one strategy on one problem, without a folder.
+
+    Args:
+        problem: what to solve.
+        strategy: how.
+        generator: the model.
+        budget: limits by kind of usage, such as ``{"output_tokens": 500}``.
+        tasks: by name, to extract and check answers; None takes the built-in one of the problem.
+        verifiers: by name; None makes those that the strategy asks for.
+        seed: decides all randomness.
+
+    Raises:
+        UsageError: the strategy needs what the generator does not provide.
+    """
+    if tasks is None:
+        tasks = {problem.task: get_task(problem.task)} if problem.task else {}
+    if verifiers is None:
+        verifiers = {
+            name: make_verifier(name, tasks=tasks, scorer=weak_scorer)
+            for name in strategy.verifiers()
+        }
+    plan = RunPlan(name="solve", strategy=strategy, problem=problem, limits=dict(budget or {}))
+    sessions: list[Session] = []
+    with Ledger(":memory:") as ledger:
+        driver = Driver(
+            ledger,
+            generators={"solver": generator},
+            verifiers=verifiers,
+            tasks=tasks,
+            seed=seed,
+            wants=frozenset().union(*(v.wants for v in verifiers.values())),
+            on_done=sessions.append,
+        )
+        asyncio.run(_solve(driver, plan, generator))
+    (session,) = sessions
+    task = tasks.get(problem.task)
+    return Solved(
+        answer=session.answer,
+        correct=None if task is None else is_right(task, problem, session.answer),
+        charged=session.meter.charged(),
+        status=session.status,
+    )
+
+
+async def _solve(driver: Driver, plan: RunPlan, generator: Generator) -> None:
+    try:
+        await driver.run([plan])
+    finally:
+        await generator.close()

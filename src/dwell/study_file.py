@@ -1,0 +1,233 @@
+"""The study file: what to run, as TOML or as flags, checked before anything runs.
+
+title = "..."                    # optional
+seed = 0                         # decides streams and all randomness
+streams = 1                      # independent repetitions
+budgets = [1, 4, 16, 64]         # values of each strategy's scale parameter
+
+[[models]]
+name = "tiny-0.8m"               # or "openai:NAME" with base_url
+
+[[tasks]]
+name = "chain"
+problems = 100
+levels = [3, 4, 5]               # optional
+
+[[strategies]]
+name = "best_of_n"               # further keys are its parameters
+verifier = "process"
+budgets = [1, 4]                 # optional, instead of the study's
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dwell.errors import UsageError
+from dwell.protocols import Strategy
+from dwell.strategies import STRATEGIES, make, parse
+
+DEFAULT_BUDGETS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSpec(_Table):
+    """One model: an embedded one, a folder of one, a scripted coin, or an endpoint's."""
+
+    name: str
+    base_url: str | None = None
+    api: Literal["chat", "completions"] = "chat"
+    temperature: float | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    concurrency: int | None = Field(default=None, ge=1)
+
+
+class TaskSpec(_Table):
+    """Problems of one task family."""
+
+    name: str
+    problems: int = Field(default=100, ge=1)
+    levels: tuple[int, ...] | None = None
+    split: Literal["test", "validation", "train"] = "test"
+    seed: int = Field(default=0, ge=0)
+
+
+class StrategySpec(BaseModel):
+    """One strategy, its parameters, and its own budgets where the study's do not fit."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    budgets: tuple[int, ...] | None = None
+
+    def at(self, budget: int) -> Strategy:
+        """The strategy with its scale parameter set to a budget."""
+        if self.name not in STRATEGIES:
+            return make(self.name)
+        params = dict(self.model_extra or {})
+        params[STRATEGIES[self.name].scale] = budget
+        return make(self.name, **params)
+
+
+class StudySpec(_Table):
+    """A whole study; see the module's docstring for the file."""
+
+    title: str = "study"
+    seed: int = Field(default=0, ge=0)
+    streams: int = Field(default=1, ge=1)
+    budgets: tuple[int, ...] = DEFAULT_BUDGETS
+    order: Literal["issued", "finished"] = "issued"
+    limits: dict[str, float] = Field(default_factory=dict)
+    spend_limits: dict[str, float] = Field(default_factory=dict)
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    strategies: tuple[StrategySpec, ...] = Field(min_length=1)
+
+    def budgets_of(self, spec: StrategySpec) -> tuple[int, ...]:
+        """The budgets at which a strategy runs, ascending."""
+        return tuple(sorted(set(spec.budgets if spec.budgets is not None else self.budgets)))
+
+    def strategies_at(self) -> list[tuple[StrategySpec, int, Strategy]]:
+        """(spec, budget, strategy) of every point of every curve.
+
+        Raises:
+            UsageError: an unknown strategy or parameter, or a budget that it does not take.
+        """
+        return [
+            (spec, budget, spec.at(budget))
+            for spec in self.strategies
+            for budget in self.budgets_of(spec)
+        ]
+
+
+def read_study(path: Path) -> StudySpec:
+    """The study in a TOML file.
+
+    Raises:
+        UsageError: no such file, broken TOML, an unknown key or a value out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"A study file must be readable, but {path} is not ({error.strerror}). "
+            "Name an existing TOML file; `dwell run --help` shows one."
+        ) from error
+    return parse_study(text, str(path))
+
+
+def parse_study(text: str, name: str = "study") -> StudySpec:
+    """The study in TOML text.
+
+    Raises:
+        UsageError: as `read_study`.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"A study file must be TOML, but {name} is not: {error}. Mend that line."
+        ) from error
+    return check_study(table, name)
+
+
+def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
+    """The study in a parsed table; strategies are built once, so that all errors come first.
+
+    Raises:
+        UsageError: as `read_study`.
+    """
+    try:
+        spec = StudySpec(**table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"A study file must follow its form, but {name} does not at `{where}`: "
+            f"{first['msg'].lower()}. `dwell run --help` shows the form."
+        ) from error
+    spec.strategies_at()
+    return spec
+
+
+def study_from_flags(
+    models: Sequence[str],
+    tasks: Sequence[str],
+    strategies: Sequence[str],
+    budgets: Sequence[int],
+    *,
+    base_url: str | None = None,
+    seed: int = 0,
+    streams: int = 1,
+) -> StudySpec:
+    """A study from command-line words: ``chain:200``, ``best_of_n:verifier=process``.
+
+    Raises:
+        UsageError: a word that is not of this form.
+    """
+    table: dict[str, Any] = {
+        "title": "study from flags",
+        "seed": seed,
+        "streams": streams,
+        "models": [{"name": name, "base_url": base_url} for name in models],
+        "tasks": [_task_word(word) for word in tasks],
+        "strategies": [_strategy_word(word) for word in strategies],
+    }
+    if budgets:
+        table["budgets"] = list(budgets)
+    return check_study(table, "the command line")
+
+
+def _task_word(word: str) -> dict[str, Any]:
+    name, colon, count = word.partition(":")
+    if not colon:
+        return {"name": name}
+    if not count.isdigit():
+        raise UsageError(
+            f"A task is written as NAME or NAME:PROBLEMS, but got {word!r}. "
+            "Write for example chain:100."
+        )
+    return {"name": name, "problems": int(count)}
+
+
+def _strategy_word(word: str) -> dict[str, Any]:
+    strategy = parse(word)
+    given = {key: value for key, value in strategy.params().items() if f"{key}=" in word}
+    if strategy.scale in given:
+        given["budgets"] = [given.pop(strategy.scale)]
+    return {"name": strategy.name, **given}
+
+
+def to_toml(spec: StudySpec) -> str:
+    """The study as TOML text that `parse_study` reads back."""
+    lines = [f"title = {_value(spec.title)}", f"seed = {spec.seed}", f"streams = {spec.streams}"]
+    lines += [f"budgets = {_value(spec.budgets)}", f"order = {_value(spec.order)}"]
+    for name in ("limits", "spend_limits"):
+        if table := getattr(spec, name):
+            inner = ", ".join(f"{key} = {_value(value)}" for key, value in table.items())
+            lines.append(f"{name} = {{ {inner} }}")
+    for name in ("models", "tasks", "strategies"):
+        for item in getattr(spec, name):
+            lines += ["", f"[[{name}]]"]
+            values = item.model_dump(exclude_defaults=True, exclude_none=True)
+            lines += [f"{key} = {_value(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    return repr(value)
