@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dwell.commands.console import LiveView, print_table
+from dwell.curves import panels
 from dwell.metrics import paired_difference
-from dwell.results import analyse, panels
+from dwell.results import analyse
 from dwell.study import Study
 from dwell.study_file import parse_study
 
@@ -128,10 +129,12 @@ def paired(folder: Path, task: str, a: tuple[str, int], b: tuple[str, int],
            text: str, least: float) -> Claim:  # fmt: skip
     """A paired difference between two points of one model, with its interval."""
     panel = next(p for p in panels(folder) if p.task == task)
-    rows = []
-    for label, n in (a, b):
-        curve = next(c for c in panel.curves if c.label == label)
-        rows.append(curve.values[:, curve.budgets.index(n)])
+    curves = [next(c for c in panel.curves if c.label == label) for label, _ in (a, b)]
+    exact = all(curve.kind != "measured" for curve in curves)
+    rows = [
+        (curve.values if exact else curve.answered)[:, curve.budgets.index(n)]
+        for curve, (_, n) in zip(curves, (a, b), strict=True)
+    ]
     interval = paired_difference(rows[0], rows[1], panel.resamples)
     value, low, high = (float(x) for x in (interval.value, interval.low, interval.high))
     return Claim(text, value, low, high, value >= least and low > 0)

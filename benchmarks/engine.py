@@ -2,10 +2,10 @@
 
     PYTHONPATH=src python benchmarks/engine.py src/dwell/models/tiny-0.8m --threads 1
 
-Needs torch and transformers. Two workloads: a batch of 64 unequal prompts of 20 tokens with exactly
-64 new tokens each, and all 64 draws of one problem to their ends. Both sides alternate and the
-best of several rounds counts, so that a busy machine disturbs both alike. With `--clock cpu` the
-time is CPU time of this process, which a busy machine disturbs less (one thread only).
+Needs torch and transformers. Two workloads: a batch of 64 unequal prompts of 20 tokens with
+exactly 64 new tokens each, and all 64 draws of one problem to their ends. Both sides alternate and
+the best of several rounds counts, so that a busy machine disturbs both alike. With `--clock cpu`
+the time is CPU time of this process, which a busy machine disturbs less (one thread only).
 With `--threads 2` the engine is two workers of one thread, started before the clock.
 """
 
@@ -112,7 +112,9 @@ def report(title: str, ours: list, others: list, tokens: float, mean: bool = Fal
         rate, other = (sum(n for _, n in x) / sum(t for t, _ in x) for x in (ours, others))
     else:
         rate, other = (tokens / min(t for t, _ in x) for x in (ours, others))
-    print(f"{title}\n  dwell         {rate:10.0f} tokens/s\n  transformers  {other:10.0f} tokens/s")
+    print(
+        f"{title}\n  dwell         {rate:10.0f} tokens/s\n  transformers  {other:10.0f} tokens/s"
+    )
     print(f"  ratio         {rate / other:10.2f}")
 
 

@@ -42,3 +42,24 @@ def _no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", guarded)
     monkeypatch.setattr(socket.socket, "connect_ex", guarded_ex)
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+
+
+@pytest.fixture
+def scripted_model(monkeypatch):
+    """Studies run on the scripted model of `study_world`."""
+    import study_world
+
+    monkeypatch.setattr("dwell.study.make_generator", study_world.model)
+
+
+@pytest.fixture(scope="session")
+def study_folder(tmp_path_factory):
+    """The folder of a finished small study; not to be written to."""
+    import study_world
+    from dwell.study import Study
+
+    folder = tmp_path_factory.mktemp("study") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dwell.study.make_generator", study_world.model)
+        Study(study_world.spec(), folder).run()
+    return folder

@@ -41,7 +41,7 @@ class Shape:
 SHAPES = {
     "0.2m": Shape(width=64, hidden=176),
     "0.8m": Shape(width=128, hidden=352),
-    "3m": Shape(width=256, hidden=640),
+    "3m": Shape(width=256, hidden=704),
 }
 
 

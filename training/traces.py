@@ -103,9 +103,11 @@ def chain_pass(
     return pieces, str(value) == _CHAIN.reference(prompt)
 
 
-def chain_pieces(rng: np.random.Generator, prompt: str, level: int) -> Pieces:
+def chain_pieces(
+    rng: np.random.Generator, prompt: str, level: int, slip_scale: float = 1.0
+) -> Pieces:
     """Returns a chain trace: one careless pass, or several with markers between them."""
-    rate = slip_rate(level)
+    rate = slip_scale * slip_rate(level)
     redo = rng.random() < CHAIN_REDO_SHARE and level <= CHAIN_REDO_MAX_LEVEL
     if not redo:
         return chain_pass(rng, prompt, rate, learn_slips=True)[0]
@@ -196,13 +198,20 @@ class TraceStream:
     Args:
         rng: Source of all choices.
         countdown_share: Share of traces (not tokens) that are countdown.
+        slip_scale: Factor on the designed rate of slips.
         split: The side of the problem hash to draw from.
     """
 
     def __init__(
-        self, rng: np.random.Generator, *, countdown_share: float, split: Split = "train"
+        self,
+        rng: np.random.Generator,
+        *,
+        countdown_share: float,
+        slip_scale: float = 1.0,
+        split: Split = "train",
     ) -> None:
         self._rng = rng
+        self._slip_scale = slip_scale
         self._countdown_share = countdown_share
         self._split = split
         self._chain_levels, self._chain_shares = _normalised(CHAIN_LEVEL_WEIGHTS)
@@ -225,7 +234,8 @@ class TraceStream:
         while True:
             prompt = _CHAIN.generate(self._rng, level)
             if split_of(_CHAIN.canonical(prompt)) == self._split:
-                return _as_trace(prompt, chain_pieces(self._rng, prompt, level), "chain")
+                pieces = chain_pieces(self._rng, prompt, level, self._slip_scale)
+                return _as_trace(prompt, pieces, "chain")
 
     def _countdown(self, level: int) -> Trace:
         while True:

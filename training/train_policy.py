@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from export_policy import export_policy
+from growth import grow
+from load_policy import load_policy
 from model import SHAPES, Policy
 from muon import Muon
 from traces import Trace, TraceStream
@@ -36,17 +38,19 @@ class Recipe:
         seed: Seeds weights and data.
         rate_knots: (step, share of the peak learning rate) pairs, linear in between.
         countdown_shares: (first data pool, share of traces that are countdown) pairs.
+        slip_scales: (first data pool, factor on the designed slip rate) pairs.
         quantised_from: First step with fake quantisation of the weights.
-        early_step: Step whose policy is kept as `early`, for the weak verifier.
-        grown_from: (size, step): start from that run at that step, its width doubled.
+        kept_steps: Steps whose policies are kept, to grow from and for the weak verifier.
+        grown_from: (size, step): start from that kept policy, its width doubled.
     """
 
     steps: int
     seed: int
     rate_knots: tuple[tuple[int, float], ...]
     countdown_shares: tuple[tuple[int, float], ...]
+    slip_scales: tuple[tuple[int, float], ...]
     quantised_from: int
-    early_step: int = 0
+    kept_steps: tuple[int, ...] = ()
     grown_from: tuple[str, int] | None = None
     batch_tokens: int = 4096
     pool_traces: int = 8192
@@ -61,22 +65,25 @@ RECIPES = {
         seed=1,
         rate_knots=((0, 0.0), (60, 1.0), (700, 1.0), (2000, 0.0)),
         countdown_shares=((0, 0.60),),
+        slip_scales=((0, 1.0),),
         quantised_from=1700,
     ),
     "0.8m": Recipe(
         steps=4000,
         seed=2,
         rate_knots=((0, 0.0), (60, 1.0), (1050, 1.0), (1750, 0.641), (4000, 0.0)),
-        countdown_shares=((0, 0.76), (13, 0.50)),
+        countdown_shares=((0, 0.76), (13, 0.50), (18, 0.40)),
+        slip_scales=((0, 1.0), (18, 0.75)),
         quantised_from=3400,
-        early_step=750,
+        kept_steps=(750, 2600),
     ),
     "3m": Recipe(
-        steps=1000,
+        steps=850,
         seed=3,
-        rate_knots=((0, 0.0), (30, 0.6), (150, 0.6), (1000, 0.0)),
-        countdown_shares=((0, 0.62),),
-        quantised_from=850,
+        rate_knots=((0, 0.0), (30, 0.6), (120, 0.6), (850, 0.0)),
+        countdown_shares=((0, 0.55),),
+        slip_scales=((0, 0.75),),
+        quantised_from=720,
         grown_from=("0.8m", 2600),
     ),
 }
@@ -99,9 +106,11 @@ class Batches:
 
     def _make_pool(self, pool: int) -> list[list[Trace]]:
         rng = np.random.default_rng([self._recipe.seed, pool])
-        shares = self._recipe.countdown_shares
-        share = [value for first, value in shares if pool >= first][-1]
-        stream = TraceStream(rng, countdown_share=share)
+        stream = TraceStream(
+            rng,
+            countdown_share=_at_pool(self._recipe.countdown_shares, pool),
+            slip_scale=_at_pool(self._recipe.slip_scales, pool),
+        )
         traces = sorted(stream.draw(self._recipe.pool_traces), key=lambda trace: len(trace.ids))
         batches: list[list[Trace]] = [[]]
         for trace in traces:
@@ -117,6 +126,10 @@ class Batches:
             self._batches = self._make_pool(self.pool)
         self.position += 1
         return self._batches[self.position - 1]
+
+
+def _at_pool(pairs: tuple[tuple[int, float], ...], pool: int) -> float:
+    return [value for first, value in pairs if pool >= first][-1]
 
 
 def _padded(length: int) -> int:
@@ -159,13 +172,24 @@ def make_optimizers(policy: Policy, recipe: Recipe) -> list[torch.optim.Optimize
     return [muon, adam]
 
 
+def _first_policy(size: str, recipe: Recipe) -> Policy:
+    """Returns fresh random weights, or a smaller policy grown to this size."""
+    if recipe.grown_from is None:
+        return Policy(SHAPES[size])
+    source, step = recipe.grown_from
+    folder = TRAINING / "runs" / source / f"step-{step}"
+    if not folder.exists():
+        raise SystemExit(f"{size} grows from {folder}. Train {source} first.")
+    return grow(load_policy(folder), torch.Generator().manual_seed(recipe.seed))
+
+
 class Run:
     """A training run: network, optimizers, data position and log, saved together."""
 
     def __init__(self, size: str, recipe: Recipe, folder: Path, log_path: Path) -> None:
         self.size, self.recipe, self.folder, self.log_path = size, recipe, folder, log_path
         torch.manual_seed(recipe.seed)
-        self.policy = Policy(SHAPES[size])
+        self.policy = _first_policy(size, recipe)
         self.optimizers = make_optimizers(self.policy, recipe)
         self.batches = Batches(recipe)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
@@ -219,9 +243,8 @@ class Run:
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
         self.step += 1
-        if self.step == self.recipe.early_step:
-            # The half-trained policy whose mistakes the weak verifier is trained on.
-            export_policy(self.policy, self.folder / "early", {"steps": self.step})
+        if self.step in self.recipe.kept_steps:
+            export_policy(self.policy, self.folder / f"step-{self.step}", {"steps": self.step})
         self.tokens += sum(len(trace.ids) for trace in traces)
         return float(loss.detach()), ids.numel()
 

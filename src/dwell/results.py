@@ -11,25 +11,19 @@ import datetime
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import dwell
 from dwell import laws
+from dwell.curves import Curve, FloatArray, Panel, complete, label_of, panels_of, subset
 from dwell.ledger import Ledger
-from dwell.metrics import Resamples, bootstrap_interval, paired_difference, sign_flip
-from dwell.metrics import resample_problems as resample
-from dwell.protocols import Strategy
-from dwell.records import USAGE_KINDS, Problem
-from dwell.samples import AnswerTable, DrawTable
-from dwell.study import STUDY, Study, run_name
-from dwell.study_file import StrategySpec
-
-FloatArray = npt.NDArray[np.float64]
+from dwell.metrics import bootstrap_interval, paired_difference, sign_flip
+from dwell.records import USAGE_KINDS
+from dwell.samples import AnswerTable
+from dwell.study import STUDY, Study
 
 #: Laws tried on each kind of curve; the one that predicts the held-out budgets best is kept.
 CANDIDATE_LAWS: Mapping[str, tuple[str, ...]] = {
@@ -38,46 +32,8 @@ CANDIDATE_LAWS: Mapping[str, tuple[str, ...]] = {
     "best": ("best_of", "power", "ttspm", "overoptimisation"),
     "measured": ("power", "best_of", "ttspm", "overoptimisation"),
 }
-NUM_RESAMPLES = 1000
 #: A law needs this many budgets, so that some can be held out.
 LEAST_BUDGETS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """One strategy on one model and task, at all its budgets.
-
-    Attributes:
-        label: name and those parameters that are not default.
-        kind: "coverage", "pass", "vote", "best" (exact estimators) or "measured".
-        budgets: `[K]` values of the scale parameter.
-        values: `[P, K]` accuracy of each problem, NaN where not measured.
-        charged: `[P, K, 10]` mean usage, NaN likewise.
-        oracle: whether it reads the reference answers.
-        scale: the parameter that the budgets are values of.
-    """
-
-    label: str
-    strategy: Strategy
-    model: str
-    task: str
-    kind: str
-    budgets: tuple[int, ...]
-    values: FloatArray
-    charged: FloatArray
-    oracle: bool
-    scale: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """All curves of one model and task, on the same problems and resamples."""
-
-    model: str
-    task: str
-    problems: Sequence[Problem]
-    resamples: Resamples
-    curves: Sequence[Curve]
 
 
 def analyse(folder: Path | str) -> dict[str, Any]:
@@ -90,7 +46,7 @@ def analyse(folder: Path | str) -> dict[str, Any]:
     with Ledger(study.ledger_path, read_only=True) as ledger:
         answers = AnswerTable(ledger, {p.id: p for p in study.problems}, study.tasks)
         sources = ledger.sources()
-        panels = _panels(study, ledger, answers)
+        panels = panels_of(study, ledger, answers)
         totals = ledger.totals()
         failed = ledger.failed_runs()
     curves = [_curve_record(panel, curve) for panel in panels for curve in panel.curves]
@@ -118,147 +74,16 @@ def analyse(folder: Path | str) -> dict[str, Any]:
     }
 
 
-def panels(folder: Path | str) -> list[Panel]:
-    """The curves of a study's folder as arrays, for analyses of one's own.
-
-    Raises:
-        UsageError: as `analyse`.
-    """
-    study = Study.load(folder)
-    with Ledger(study.ledger_path, read_only=True) as ledger:
-        answers = AnswerTable(ledger, {p.id: p for p in study.problems}, study.tasks)
-        return _panels(study, ledger, answers)
-
-
-def _panels(study: Study, ledger: Ledger, answers: AnswerTable) -> list[Panel]:
-    sources = ledger.sources()
-    return [
-        _panel(study, ledger, answers, sources, model.name, task)
-        for model in study.spec.models
-        for task in study.tasks
-    ]
-
-
-# ---- curves ----------------------------------------------------------------------------------
-
-
-def _panel(
-    study: Study,
-    ledger: Ledger,
-    answers: AnswerTable,
-    sources: Mapping[str, Mapping[str, Any]],
-    model: str,
-    task: str,
-) -> Panel:
-    problems = [problem for problem in study.problems if problem.task == task]
-    source = next((s for s in sources.values() if s.get("model") == model), {})
-    draws = DrawTable(
-        ledger, source.get("fingerprint", ""), problems, study.tasks[task], study.verifiers,
-        (study.spec.seed, study.spec.streams),
-    )  # fmt: skip
-    curves = [
-        _curve(study, answers, draws, problems, spec, model, task)
-        for spec in study.spec.strategies
-    ]
-    curves += _coverage_curve(draws, curves)
-    shown = [curve for curve in curves if np.isfinite(curve.values).any()]
-    resamples = resample(len(problems), num_resamples=NUM_RESAMPLES, seed=study.spec.seed)
-    return Panel(model, task, problems, resamples, shown)
-
-
-def _curve(
-    study: Study,
-    answers: AnswerTable,
-    draws: DrawTable,
-    problems: Sequence[Problem],
-    spec: StrategySpec,
-    model: str,
-    task: str,
-) -> Curve:
-    budgets = study.spec.budgets_of(spec)
-    strategies = [spec.at(budget) for budget in budgets]
-    measured = [
-        answers.measured(
-            [[run_name(model, s, p.id, r) for r in range(study.spec.streams)] for p in problems]
-        )
-        for s in strategies
-    ]
-    values = np.stack([one.correct for one in measured], axis=1)
-    charged = np.stack([one.charged for one in measured], axis=1)
-    kind = "measured"
-    exact = None if study.spec.limits else draws.curve(strategies[-1], budgets)
-    if exact is not None:
-        kind = strategies[-1].exchangeable or "measured"
-        values = np.where(np.isnan(exact), values, exact)
-    verifiers = study.verifiers
-    return Curve(
-        label=_label(strategies[-1]),
-        strategy=strategies[-1],
-        model=model,
-        task=task,
-        kind=kind,
-        budgets=budgets,
-        values=values,
-        charged=charged,
-        oracle=any(verifiers[name].oracle for name in strategies[-1].verifiers()),
-        scale=strategies[-1].scale,
-    )
-
-
-def _coverage_curve(draws: DrawTable, curves: Sequence[Curve]) -> list[Curve]:
-    """pass@k of the draws, an upper bound, at the cost of the draws."""
-    base = [curve for curve in curves if curve.kind in ("pass", "vote", "best")]
-    if not base:
-        return []
-    widest = max(base, key=lambda curve: len(curve.budgets))
-    return [
-        Curve(
-            label="coverage (pass@k)",
-            strategy=widest.strategy,
-            model=widest.model,
-            task=widest.task,
-            kind="coverage",
-            budgets=widest.budgets,
-            values=draws.coverage(widest.strategy, widest.budgets),
-            charged=widest.charged,
-            oracle=True,
-            scale="n",
-        )
-    ]
-
-
-def _label(strategy: Strategy) -> str:
-    """The strategy's name with those parameters that are not default."""
-    defaults = {f.name: f.default for f in fields(strategy)}  # type: ignore[arg-type]
-    given = [
-        f"{key}={value}"
-        for key, value in strategy.params().items()
-        if key != strategy.scale and value != defaults[key]
-    ]
-    return strategy.name + (f" ({', '.join(given)})" if given else "")
-
-
-def _complete(*tables: FloatArray) -> npt.NDArray[np.intp]:
-    """Problems that all tables `[P, ...]` have."""
-    finite = [np.isfinite(table).reshape(len(table), -1).all(axis=1) for table in tables]
-    return np.flatnonzero(np.logical_and.reduce(finite))
-
-
-def _of(resamples: Resamples, rows: npt.NDArray[np.intp]) -> Resamples:
-    """The same resamples, of some problems only; a resample without any is left out."""
-    weights = resamples.weights[:, rows]
-    kept = weights.sum(axis=1) > 0
-    clusters = np.unique(resamples.clusters[rows], return_inverse=True)[1]
-    return Resamples(weights=weights[kept], clusters=clusters)
+# ---- points and laws -------------------------------------------------------------------------
 
 
 def _curve_record(panel: Panel, curve: Curve) -> dict[str, Any]:
     points = []
     for column, n in enumerate(curve.budgets):
-        rows = _complete(curve.values[:, column])
+        rows = complete(curve.values[:, column])
         if not len(rows):
             continue
-        interval = bootstrap_interval(curve.values[rows, column], _of(panel.resamples, rows))
+        interval = bootstrap_interval(curve.values[rows, column], subset(panel.resamples, rows))
         points.append(
             {
                 "n": n,
@@ -285,7 +110,7 @@ def _curve_record(panel: Panel, curve: Curve) -> dict[str, Any]:
 
 def _mean_charge(charged: FloatArray) -> dict[str, float | None]:
     """Tokens, FLOPs and modelled seconds per problem."""
-    rows = _complete(charged)
+    rows = complete(charged)
     if not len(rows):
         return {"tokens_charged": None, "flops": None, "seconds": None}
     mean = dict(zip(USAGE_KINDS, charged[rows].mean(axis=0).tolist(), strict=True))
@@ -301,10 +126,10 @@ def _law(panel: Panel, curve: Curve) -> dict[str, Any] | None:
     kind = curve.kind
     if kind == "pass" or curve.scale != "n" or len(curve.budgets) < LEAST_BUDGETS:
         return None
-    rows = _complete(curve.values)
+    rows = complete(curve.values)
     if len(rows) < 2:
         return None
-    resamples = _of(panel.resamples, rows)
+    resamples = subset(panel.resamples, rows)
     fit = laws.choose(
         CANDIDATE_LAWS[kind],
         curve.budgets,
@@ -356,7 +181,7 @@ def _levels(panel: Panel) -> list[dict[str, Any]]:
                 rows = np.flatnonzero((levels == level) & np.isfinite(values))
                 if not len(rows):
                     continue
-                interval = bootstrap_interval(values[rows], _of(panel.resamples, rows))
+                interval = bootstrap_interval(values[rows], subset(panel.resamples, rows))
                 records.append(
                     {
                         "model": panel.model,
@@ -397,11 +222,15 @@ def _mean(values: FloatArray) -> float:
 
 
 def _pair(panel: Panel, a: Curve, b: Curve, n: int) -> dict[str, Any] | None:
-    left, right = a.values[:, a.budgets.index(n)], b.values[:, b.budgets.index(n)]
-    rows = _complete(left, right)
+    # Two exact estimates average over all draws; else both sides answer on the same draws.
+    exact = "measured" not in (a.kind, b.kind)
+    left, right = (
+        (curve.values if exact else curve.answered)[:, curve.budgets.index(n)] for curve in (a, b)
+    )
+    rows = complete(left, right)
     if len(rows) < 2:
         return None
-    interval = paired_difference(left[rows], right[rows], _of(panel.resamples, rows))
+    interval = paired_difference(left[rows], right[rows], subset(panel.resamples, rows))
     return {
         "model": panel.model,
         "task": panel.task,
@@ -457,7 +286,7 @@ def _advice(panel: Panel) -> str:
         for curve in panel.curves
         if not curve.oracle
         for column in range(len(curve.budgets))
-        if len(rows := _complete(curve.values[:, column], curve.charged[:, column]))
+        if len(rows := complete(curve.values[:, column], curve.charged[:, column]))
     ]  # fmt: skip
     if not points:
         return ""
@@ -465,7 +294,7 @@ def _advice(panel: Panel) -> str:
     close = [i for i, value in enumerate(accuracy) if value >= max(accuracy) - 0.01]
     chosen = min(close, key=lambda i: points[i][0])
     tokens, curve, column, rows = points[chosen]
-    interval = bootstrap_interval(curve.values[rows, column], _of(panel.resamples, rows))
+    interval = bootstrap_interval(curve.values[rows, column], subset(panel.resamples, rows))
     return (
         f"On {panel.task} with {panel.model}, use {curve.label} at "
         f"{curve.scale}={curve.budgets[column]}: {100 * accuracy[chosen]:.0f} % right "
@@ -479,7 +308,7 @@ def _versus_single(panel: Panel, accuracy: float) -> str:
     if single is None or single.scale != "n":
         return ""
     column = single.budgets.index(1)
-    rows = _complete(single.values[:, column], single.charged[:, column])
+    rows = complete(single.values[:, column], single.charged[:, column])
     if not len(rows):
         return ""
     tokens = single.charged[rows, column, 3].mean()
@@ -498,7 +327,7 @@ def _by_strategy(study: Study, answers: AnswerTable) -> list[dict[str, Any]]:
     names: dict[str, list[str]] = {}
     for model in study.spec.models:
         for plan in study.plans(model):
-            names.setdefault(_label(plan.strategy), []).append(plan.name)
+            names.setdefault(label_of(plan.strategy), []).append(plan.name)
     return [
         {"label": label, "tokens_charged": answers.total_tokens(runs)}
         for label, runs in names.items()

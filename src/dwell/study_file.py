@@ -22,12 +22,13 @@ budgets = [1, 4]                 # optional, instead of the study's
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dwell.budget import check_limits
 from dwell.errors import UsageError
 from dwell.protocols import Strategy
 from dwell.strategies import STRATEGIES, make, parse
@@ -155,7 +156,19 @@ def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
             f"{first['msg'].lower()}. `dwell run --help` shows the form."
         ) from error
     spec.strategies_at()
+    for limits in (spec.limits, spec.spend_limits):
+        check_limits(limits)
+        _check_room(limits)
     return spec
+
+
+def _check_room(limits: Mapping[str, float]) -> None:
+    """A limit below one draw would leave every problem without an answer."""
+    for kind in ("calls", "output_tokens"):
+        if limits.get(kind, 1) < 1:
+            raise UsageError(
+                f"A limit must leave room for one draw, but got {kind}={limits[kind]:g}. Raise it."
+            )
 
 
 def study_from_flags(

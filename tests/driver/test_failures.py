@@ -32,7 +32,10 @@ def test_a_failed_draw_is_stored_and_delivered_as_a_failed_candidate():
     with Ledger(":memory:") as ledger:
         session = drive(solve, generator=generator, ledger=ledger)
         rows = table(ledger, "draw", "i, status, text")
-    assert session.answer == "[('end', 'fine', 'fine'), ('failed', '', None), ('end', 'fine', 'fine')]"
+    assert (
+        session.answer
+        == "[('end', 'fine', 'fine'), ('failed', '', None), ('end', 'fine', 'fine')]"
+    )
     assert rows == [(0, "end", "fine"), (1, "failed", "timed out"), (2, "end", "fine")]
     assert session.meter.charged().output_tokens == 4
 
@@ -41,7 +44,9 @@ def test_attempts_are_stored():
     class Retries(Restless):
         async def generate(self, work):
             (outcome,) = await super().generate(work)
-            tried = Attempt(outcome="timeout", usage=Usage(output_tokens=7), estimated=True, index=1)
+            tried = Attempt(
+                outcome="timeout", usage=Usage(output_tokens=7), estimated=True, index=1
+            )
             return [Outcome(outcome.draws, [tried])]
 
     with Ledger(":memory:") as ledger:
@@ -125,7 +130,9 @@ def test_a_source_that_returns_another_number_of_draws_is_named(count):
         async def generate(self, work):
             return [Outcome([Draw(text="x")] * count)]
 
-    with pytest.raises(UsageError, match=r"one draw for each seed, but scripted:.*\[2\].*returned"):
+    with pytest.raises(
+        UsageError, match=r"one draw for each seed, but scripted:.*\[2\].*returned"
+    ):
         drive(whole("a"), generator=Miscounts(numbered()))
 
 
@@ -139,7 +146,9 @@ def test_a_strategy_s_own_defect_ends_only_its_run():
         yield
 
     with Ledger(":memory:") as ledger:
-        sessions = drive_all({"broken": broken, "at once": at_once, "good": whole("g")}, ledger=ledger)
+        sessions = drive_all(
+            {"broken": broken, "at once": at_once, "good": whole("g")}, ledger=ledger
+        )
         assert sessions["broken"].status == "failed: KeyError: 'lost'"
         assert sessions["at once"].status == "failed: RuntimeError: before anything"
         assert sessions["good"].status == "done"

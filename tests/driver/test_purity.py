@@ -1,7 +1,7 @@
 """Strategies that are not functions of their replies and their `rng` are found out."""
 
 import pytest
-from world import Restless, about, ask, drive, drive_all, numbered, table
+from world import Plays, Restless, about, ask, drive, drive_all, numbered, table
 
 from dwell.errors import LedgerError, StrategyError
 from dwell.generators import Scripted
@@ -108,10 +108,10 @@ def test_randomness_comes_from_the_problem_the_strategy_and_the_stream():
         yield
 
     with Ledger(":memory:") as ledger:
-        together = drive_all({"a": solve, "b": solve, "c": solve}, ledger=ledger)
-    assert together["b"].answer == drive(solve, name="b").answer
+        together = drive_all({k: Plays(solve, k) for k in "abc"}, ledger=ledger)
+    assert together["b"].answer == drive(Plays(solve, "b"), name="other").answer
     assert together["a"].answer != together["b"].answer
-    assert drive(solve, name="b", seed=1).answer != together["b"].answer
+    assert drive(Plays(solve, "b"), seed=1).answer != together["b"].answer
 
 
 # ---- statistics that the study wants ---------------------------------------------------------

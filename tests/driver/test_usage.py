@@ -150,9 +150,9 @@ def test_what_is_spent_is_what_the_dearest_run_used():
     with Ledger(":memory:") as ledger:
         sessions = drive_all({str(n): majority(n) for n in (1, 4, 16, 64)}, ledger=ledger)
         spent = ledger.totals().spent
-    assert spent.output_tokens == sessions["64"].meter.charged().output_tokens == 64
+    assert spent.output_tokens == sessions["64"].meter.charged().output_tokens == 192
     charged = sum(session.meter.charged().output_tokens for session in sessions.values())
-    assert charged == 85
+    assert charged == 3 * 85
 
 
 def test_totals_count_draws_scores_and_attempts():

@@ -110,7 +110,7 @@ class Lengths:
         return [Outcome(self._draws(item)) for item in work]
 
     def _draws(self, item):
-        group = item.candidates if item.mode == "group" else item.candidates * len(item.seeds)
+        group = item.candidates * (len(item.seeds) // len(item.candidates))
         return [
             Draw(value=float(len(c.added)), output_tokens=self.tokens, seconds=self.seconds)
             for c in group
@@ -129,7 +129,7 @@ def drive_all(fns, *, generator=None, ledger=None, limits=None, problem=PROBLEM,
     plans = [
         RunPlan(
             name=name,
-            strategy=fn if isinstance(fn, Strategy) else Plays(fn, name),
+            strategy=fn if isinstance(fn, Strategy) else Plays(fn),
             problem=problem,
             limits=limits or {},
         )

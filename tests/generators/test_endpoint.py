@@ -271,13 +271,13 @@ async def test_completions_continue_a_text_step_by_step(names_stop):
     whole = "one\ntwo\nthree"
 
     def script(context, index, rng):
-        return whole.removeprefix(context.messages[0][1].removeprefix(PROBLEM.prompt))
+        return whole[len(context.messages[0][1]) - len(PROBLEM.prompt) :]
 
     texts, partial = [], ""
     async with FakeServer(Scripted.from_function(script), names_stop=names_stop) as server:
         generator = endpoint(server, api="completions")
         assert "partial" in generator.provides
-        while not texts or texts[-1][1] == "step":
+        while len(texts) < 9 and (not texts or texts[-1][1] == "step"):
             item = work(partial=partial, until="step")
             ((draw,),) = [outcome.draws for outcome in await generator.generate([item])]
             texts.append((draw.text, draw.status))

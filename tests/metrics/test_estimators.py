@@ -111,8 +111,14 @@ def test_best_of_k_with_a_yes_no_verifier():
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from([np.nan, 0.0, 0.5, 1.0]), st.integers(0, 1)),
-                min_size=1, max_size=7), st.data())
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([np.nan, 0.0, 0.5, 1.0]), st.integers(0, 1)),
+        min_size=1,
+        max_size=7,
+    ),
+    st.data(),
+)
 def test_best_of_k_equals_enumeration_with_ties_and_missing_scores(draws, data):
     scores = [score for score, _ in draws]
     y = [mark for _, mark in draws]

@@ -43,8 +43,14 @@ def test_top_correct_gives_the_printed_value():
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(st.sampled_from([np.nan, 0.0, 1.0, 2.0]), st.integers(0, 1)),
-                min_size=1, max_size=6), st.data())
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([np.nan, 0.0, 1.0, 2.0]), st.integers(0, 1)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.data(),
+)
 def test_top_one_correct_is_best_of_k_with_ties(draws, data):
     scores, correct = [[s for s, _ in draws]], [[y for _, y in draws]]
     k = data.draw(st.integers(1, len(draws)))
@@ -53,8 +59,9 @@ def test_top_one_correct_is_best_of_k_with_ties(draws, data):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), min_size=2, max_size=6),
-       st.data())
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), min_size=2, max_size=6), st.data()
+)
 def test_top_two_correct_equals_enumeration_with_ties(draws, data):
     k = data.draw(st.integers(2, len(draws)))
 

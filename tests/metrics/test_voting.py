@@ -44,8 +44,11 @@ def test_a_three_way_tie_is_split_evenly():
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=8),
-       st.sets(st.sampled_from("abcd")), st.data())
+@given(
+    st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=8),
+    st.sets(st.sampled_from("abcd")),
+    st.data(),
+)
 def test_vote_equals_enumeration_with_abstentions(answers, winners, data):
     right = {answer: float(answer in winners) for answer in "abcd"}
     k = data.draw(st.integers(1, len(answers)))
@@ -56,8 +59,7 @@ def test_vote_equals_enumeration_with_abstentions(answers, winners, data):
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=4),
-       st.integers(1, 5))
+@given(st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=4), st.integers(1, 5))
 def test_vote_with_replacement_equals_enumeration(answers, k):
     right = {"a": 1.0, "b": 0.0, "c": 0.25}
     draws = product(answers, repeat=k)
@@ -115,8 +117,9 @@ def test_vote_matches_simulated_subsets():
 
 
 def test_problems_may_differ_in_draws_and_answers():
-    counts, payoff, num = answer_counts([["a", "a", "b"], ["x"], [], [None, None]],
-                                        [[1, 1, 0], [1], [], [0, 0]])
+    counts, payoff, num = answer_counts(
+        [["a", "a", "b"], ["x"], [], [None, None]], [[1, 1, 0], [1], [], [0, 0]]
+    )
     values = vote_at_k(counts, payoff, num, [1, 2, 3])
     np.testing.assert_allclose(values[0], [2 / 3, 2 / 3, 1])
     np.testing.assert_array_equal(values[1], [1, np.nan, np.nan])

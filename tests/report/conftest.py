@@ -97,7 +97,9 @@ def levels_of(curve: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for point in curve["points"]:
         for step, level in enumerate(hardness):
-            value = float(np.clip(point["accuracy"] + 0.2 - 0.4 * step / (len(hardness) - 1), 0.01, 0.99))
+            value = float(
+                np.clip(point["accuracy"] + 0.2 - 0.4 * step / (len(hardness) - 1), 0.01, 0.99)
+            )
             rows.append(
                 {k: curve[k] for k in ("model", "task", "strategy", "label")}
                 | {"n": point["n"], "level": level, "accuracy": value, **bounds(value, 20),
@@ -139,15 +141,16 @@ def frontier_of(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def make_results() -> dict[str, Any]:
-    """Returns the synthetic results of two tasks, three models and nine strategies."""
-    curves = [curve_of(t, m, s) for t in TASKS for m in MODELS for s in STRATEGIES]
+def make_results(num_models: int = 3, num_strategies: int = 9) -> dict[str, Any]:
+    """Returns the synthetic results of two tasks and the first few models and strategies."""
+    models, strategies = MODELS[:num_models], list(STRATEGIES)[:num_strategies]
+    curves = [curve_of(t, m, s) for t in TASKS for m in models for s in strategies]
     placed = [
-        [c for c in curves if c["task"] == t and c["model"] == m[0]] for t in TASKS for m in MODELS
+        [c for c in curves if c["task"] == t and c["model"] == m[0]] for t in TASKS for m in models
     ]
     charged = sum(p["tokens_charged"] for c in curves for p in c["points"]) * PROBLEMS
     return {
-        "title": "Synthetic study of nine strategies",
+        "title": "Synthetic study",
         "created": "2000-01-01T00:00:00Z", "dwell_version": "0.0.0",
         "advice": "Synthetic data: for chain, draw 16 answers and take the good verifier's "
         "choice; beyond 22 draws, more buy next to nothing.",
@@ -159,22 +162,36 @@ def make_results() -> dict[str, Any]:
         ],
         "frontier": frontier_of(curves),
         "cost": {
-            "tokens_charged": charged, "tokens_spent": charged / 4.3, "flops_charged": charged * 2e6,
-            "flops_spent": charged * 5e5, "draws": 230_400, "cache_hits": 760_320,
-            "by_strategy": [{"label": s[0], "tokens_charged": charged / 9} for s in STRATEGIES.values()],
+            "tokens_charged": charged, "tokens_spent": charged / 4.3,
+            "flops_charged": charged * 2e6, "flops_spent": charged * 5e5,
+            "draws": 230_400, "cache_hits": 760_320,
+            "by_strategy": [
+                {"label": STRATEGIES[s][0], "tokens_charged": charged / len(strategies)}
+                for s in strategies
+            ],
         },
-        "failures": [{"model": "synthetic-3m", "task": "chain", "strategy": "beam",
+        "failures": [{"model": "synthetic-0.8m", "task": "chain", "strategy": "beam",
                       "problem": "chain-0042", "message": "the reply was cut at 150 tokens"}],
         "study": {
             "text": 'models = ["synthetic-0.8m"]\nseed = 7\n\n[[strategy]]\nname = "majority"\n'
             "n = [1, 2, 4, 8, 16, 32, 64]\n",
             "versions": {"dwell": "0.0.0", "numpy": "0.0", "python": "3.11"}, "seed": 7,
             "problems": 200,
-            "models": [{"name": n, "num_parameters": s, "fingerprint": f"{s:016x}"} for n, s, _ in MODELS],
+            "models": [
+                {"name": name, "num_parameters": size, "fingerprint": f"{size:016x}"}
+                for name, size, _ in models
+            ],
         },
     }  # fmt: skip
 
 
 @pytest.fixture
 def results() -> dict[str, Any]:
+    """Two tasks, two models, four strategies."""
+    return make_results(num_models=2, num_strategies=4)
+
+
+@pytest.fixture
+def large_results() -> dict[str, Any]:
+    """Two tasks, three models, nine strategies."""
     return make_results()

@@ -19,7 +19,8 @@ from dwell.report.wording import (
     ("value", "text"),
     [
         (0, "0"), (7, "7"), (0.8, "0.8"), (999, "999"), (999.4, "999"), (999.6, "1 k"),
-        (1000, "1 k"), (1825, "1.82 k"), (999_499, "999 k"), (999_600, "1 M"), (3_410_000, "3.41 M"),
+        (1000, "1 k"), (1825, "1.82 k"), (999_499, "999 k"), (999_600, "1 M"),
+        (3_410_000, "3.41 M"),
         (1.46e9, "1.46 G"), (5e12, "5 T"), (2e15, "2 P"), (7e18, "7 E"), (-2000, "-2 k"),
         (None, "–"), (float("nan"), "–"), (float("inf"), "–"), (True, "–"), ("7", "–"),
     ],
@@ -30,7 +31,10 @@ def test_counts_have_three_digits_and_a_suffix(value: object, text: str) -> None
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(5e-5, "50 µs"), (0.25, "250 ms"), (4.186, "4.19 s"), (150, "2.5 min"), (9000, "2.5 h"), (None, "–")],
+    [
+        (5e-5, "50 µs"), (0.25, "250 ms"), (4.186, "4.19 s"),
+        (150, "2.5 min"), (9000, "2.5 h"), (None, "–"),
+    ],
 )  # fmt: skip
 def test_times_have_the_unit_of_their_size(value: object, text: str) -> None:
     assert seconds(value) == text
@@ -44,7 +48,8 @@ def test_probabilities_are_percentages_with_one_decimal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.123, "+12.3"), (-0.04, "−4.0"), (0.0, "0.0"), (-0.0001, "0.0"), (None, "–")]
+    ("value", "text"),
+    [(0.123, "+12.3"), (-0.04, "−4.0"), (0.0, "0.0"), (-0.0001, "0.0"), (None, "–")],
 )
 def test_differences_have_a_sign_unless_they_are_zero(value: object, text: str) -> None:
     assert signed(value) == text

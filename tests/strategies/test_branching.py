@@ -64,8 +64,8 @@ def test_normal_arm_samples_its_posterior():
 
 def test_a_score_counts_for_making_at_the_parent_and_for_depth_above():
     root = Node()
-    child = root.add(candidate(), 0.3)
-    grandchild = child.add(candidate(), 0.9)
+    child = root.add([candidate()], 0.3)
+    grandchild = child.add([candidate()], 0.9)
     assert (root.widen.total, root.widen.count) == (0.3, 1)
     assert (root.deepen.total, root.deepen.count) == (0.9, 1)
     assert (child.value.total, child.value.count) == (pytest.approx(1.2), 2)
@@ -74,19 +74,30 @@ def test_a_score_counts_for_making_at_the_parent_and_for_depth_above():
     assert root.value.count == 0
 
 
+def test_a_chain_of_steps_counts_its_score_once_in_each_posterior():
+    root = Node()
+    stem = root.add([candidate()], 0.5)
+    leaf = stem.add([candidate(), candidate()], 0.8)
+    middle = leaf.parent
+    assert middle.parent is stem
+    assert [node.value.count for node in (stem, middle, leaf)] == [2, 1, 1]
+    assert [node.widen.count for node in (root, stem, middle, leaf)] == [1, 1, 1, 0]
+    assert [node.deepen.count for node in (root, stem, middle)] == [1, 0, 0]
+
+
 def test_a_node_without_open_children_widens():
     rng, root = np.random.default_rng(0), Node()
     assert widen_or_descend(root, "beta", rng) is None
-    root.add(candidate(), 1.0).closed = True
+    root.add([candidate()], 1.0).closed = True
     assert all(widen_or_descend(root, "beta", rng) is None for _ in range(50))
 
 
 def test_descent_prefers_the_child_with_the_better_subtree():
     rng, root = np.random.default_rng(0), Node()
-    bad, good = root.add(candidate(), 0.1), root.add(candidate(), 0.9)
+    bad, good = root.add([candidate()], 0.1), root.add([candidate()], 0.9)
     for _ in range(30):
-        bad.add(candidate(), 0.1)
-        good.add(candidate(), 0.9)
+        bad.add([candidate()], 0.1)
+        good.add([candidate()], 0.9)
     root.widen = arm(*[0.0] * 200)
     went = [widen_or_descend(root, "beta", rng) for _ in range(100)]
     assert sum(node is good for node in went) > 95

@@ -21,8 +21,11 @@ from dwell.study import Study, Watch
 class LiveView:
     """A progress view of a study: runs, tokens, spent against charged, the best so far.
 
-    Use as a context manager; pass `watch` to `Study.run`. Without a terminal it is silent but
-    for its last line.
+    Use as a context manager; pass `watch` to `Study.run`. Without a terminal it is silent.
+
+    Attributes:
+        counts: the latest counts.
+        failures: (run, why) of the runs that failed.
     """
 
     def __init__(self, study: Study, console: Console | None = None) -> None:
@@ -43,6 +46,7 @@ class LiveView:
         self._right: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         self.watch = Watch(self._planned, self._progressed, self._done)
         self.counts = Counts()
+        self.failures: list[tuple[str, str]] = []
 
     def __enter__(self) -> LiveView:
         self._begin = time.perf_counter()
@@ -79,6 +83,9 @@ class LiveView:
         self._bar.update(self._task, completed=counts.runs_done, description=text)
 
     def _done(self, session: Session) -> None:
+        if session.status.startswith("failed: "):
+            self.failures.append((session.name, session.status.removeprefix("failed: ")))
+            return
         problem = session.problem
         tally = self._right[f"{session.strategy.spec()} on {problem.task}"]
         tally[0] += is_right(self._study.tasks[problem.task], problem, session.answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -88,8 +89,10 @@ def run(
             models or ("tiny-0.8m",), tasks or ("chain", "countdown"), strategies, budgets,
             base_url=base_url, seed=seed,
         )  # fmt: skip
-    run_study(spec, out, jobs=jobs, check=check)
+    view = run_study(spec, out, jobs=jobs, check=check)
     click.echo(f"Done. See it with: dwell show {out}   or: dwell report {out}")
+    if view.failures:
+        sys.exit(1)
 
 
 def run_study(spec: StudySpec, out: Path, *, jobs: int, check: bool = False) -> LiveView:
@@ -102,4 +105,6 @@ def run_study(spec: StudySpec, out: Path, *, jobs: int, check: bool = False) -> 
         f"{counts.draws_hit:,} shared; {counts.runs_failed} failed.",
         err=True,
     )
+    for name, message in view.failures[:3]:
+        click.echo(f"failed: {name}: {message}", err=True)
     return view

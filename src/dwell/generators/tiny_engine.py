@@ -1,11 +1,11 @@
 """The embedded model's decoding engine: many draws at once, each the same as if it were alone.
 
-Continuous batching: a row that has finished leaves, a waiting job takes its place. Prompts are read
-once for all jobs that share them, and texts that the engine wrote can be continued without reading
-them again. The arithmetic of `tiny_forward` is exact and every token has its own uniform, so a
-draw is a function of (weights, prompt, key, sampling options) and nothing else: not of batch size,
-neighbours, threads, what was cached or what was asked before. It knows tokens, not texts, strategies
-or requests.
+Continuous batching: a row that has finished leaves, a waiting job takes its place. Prompts are
+read once for all jobs that share them, and lines that the engine wrote can be continued without
+reading them again. The arithmetic of `tiny_forward` is exact and every token has its own uniform,
+so a draw is a function of (weights, prompt, key, sampling options) and nothing else: not of batch
+size, neighbours, threads, what was cached or what was asked before. This module knows tokens, not
+texts, strategies or requests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,134 +20,14 @@ import numpy.typing as npt
 from dwell.errors import UsageError
 from dwell.generators.tiny_cache import Prefix, PrefixCache
 from dwell.generators.tiny_forward import Forward
+from dwell.generators.tiny_jobs import WANTS, Job, Result, Rows, Status, TextScore
 from dwell.generators.tiny_sampling import Distribution, uniforms
 from dwell.generators.tiny_weights import Floats, TinyModel
 
-Status = Literal["end", "step", "cap"]
+__all__ = ["Engine", "Job", "Result", "Status", "TextScore"]
 
-WANTS = frozenset({"surprisal", "hidden", "mean_log_prob"})
 _PREFILL_ROWS = 32  # prompts read together
 _PREFILL_TOKENS = 2048  # positions read together, padding included
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One draw to make.
-
-    Attributes:
-        prompt: tokens to continue: the prompt and what is already written. At least one.
-        key: unsigned 64-bit seed of the draw. Draws of one prompt need different keys.
-        max_tokens: most tokens to write; the context's end may come first.
-        temperature: 0 is greedy.
-        until: "end" writes to the model's end token, "step" to the end of a line.
-        stop_tokens: tokens that end the text like the end token does.
-        forbid_end: the first token is none of the model's `closing` tokens.
-        step_cap: longest line in tokens; a longer one is cut and ends the draw.
-        want: any of "surprisal", "hidden", "mean_log_prob".
-    """
-
-    prompt: tuple[int, ...]
-    key: int
-    max_tokens: int
-    temperature: float = 1.0
-    until: Literal["end", "step"] = "end"
-    stop_tokens: frozenset[int] = frozenset()
-    forbid_end: bool = False
-    step_cap: int = 40
-    want: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One draw.
-
-    Attributes:
-        tokens: what was written, the end token included.
-        status: "end" (end or stop token), "step" (a line was finished), "cap" (cut by
-            `max_tokens`, `step_cap` or the end of the context).
-        surprisals: `[T]` float32 ``-log p`` of each token in nats, at temperature 1 and with no
-            token forbidden, whatever the draw's own options; None if not wanted.
-        hidden: `[newlines, d]` float32 final normalised state at each newline that was written;
-            None if not wanted.
-        mean_log_probs: `[T]` float32 mean over the vocabulary of log p, in nats, at each token;
-            None if not wanted.
-        prompt_tokens: tokens of the prompt.
-        cached_tokens: of these, how many did not have to be read again. Depends on what was asked
-            before; no other field does.
-    """
-
-    tokens: tuple[int, ...]
-    status: Status
-    surprisals: Floats | None
-    hidden: Floats | None
-    mean_log_probs: Floats | None
-    prompt_tokens: int
-    cached_tokens: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextScore:
-    """What a given text looks like to the model: `Result`'s statistics, with the same bits."""
-
-    surprisals: Floats
-    hidden: Floats
-    mean_log_probs: Floats
-
-
-class _Rows:
-    """The state of the rows of a running batch; arrays `[slots]` unless said otherwise."""
-
-    FIELDS = (
-        "job", "token", "position", "key", "made", "line", "limit", "cap", "temperature", "step",
-        "forbid", "has_stop", "pending", "hide", "cached", "written", "surprisal", "mean_log_prob",
-    )  # fmt: skip
-
-    def __init__(self, slots: int, max_positions: int) -> None:
-        self.num = 0
-        self.job = np.zeros(slots, np.int64)
-        self.token = np.zeros(slots, np.int64)
-        self.position = np.zeros(slots, np.int64)
-        self.key = np.zeros(slots, np.uint64)
-        self.made = np.zeros(slots, np.int64)
-        self.line = np.zeros(slots, np.int64)
-        self.limit = np.zeros(slots, np.int64)
-        self.cap = np.zeros(slots, np.int64)
-        self.temperature = np.zeros(slots, np.float64)
-        self.step = np.zeros(slots, np.bool_)
-        self.forbid = np.zeros(slots, np.bool_)
-        self.has_stop = np.zeros(slots, np.bool_)
-        self.pending = np.zeros(slots, np.bool_)  # done, but its last newline is still to be read
-        self.hide = np.zeros(slots, np.bool_)  # wants hidden states
-        self.cached = np.zeros(slots, np.int64)
-        self.written = np.zeros((slots, max_positions + 1), np.uint8)
-        self.surprisal = np.zeros((slots, max_positions + 1), np.float32)
-        self.mean_log_prob = np.zeros((slots, max_positions + 1), np.float32)
-        self.hidden: list[list[Floats]] = [[] for _ in range(slots)]
-
-    def start(self, row: int, index: int, job: Job, cached: int, room: int) -> None:
-        """Puts a job into a row, ready to feed the prompt's last token."""
-        self.job[row] = index
-        self.token[row] = job.prompt[-1]
-        self.position[row] = len(job.prompt) - 1
-        self.key[row] = job.key
-        self.made[row] = self.line[row] = 0
-        self.limit[row] = min(job.max_tokens, room)
-        self.cap[row] = job.step_cap
-        self.temperature[row] = job.temperature
-        self.step[row] = job.until == "step"
-        self.forbid[row] = job.forbid_end
-        self.has_stop[row] = bool(job.stop_tokens)
-        self.pending[row] = False
-        self.hide[row] = "hidden" in job.want
-        self.cached[row] = cached
-        self.hidden[row] = []
-
-    def move(self, source: int, target: int) -> None:
-        """Copies one row over another."""
-        for name in self.FIELDS:
-            values = getattr(self, name)
-            values[target] = values[source]
-        self.hidden[target] = self.hidden[source]
 
 
 @dataclass(slots=True)
@@ -181,7 +60,7 @@ class Engine:
         self._prefixes = PrefixCache(cache_tokens, model.newline)
         self._cache = self._forward.new_cache(slots)
         self._scratch = self._forward.new_cache(_PREFILL_ROWS)
-        self._rows = _Rows(slots, model.config.max_positions)
+        self._rows = Rows(slots, model.config.max_positions)
         self._closing = np.zeros(model.config.vocab_size, np.bool_)
         self._closing[list(model.closing)] = True
 
@@ -338,7 +217,8 @@ class Engine:
         # the last newline is fed as well where its state is wanted
         wait = done & ~pending & newline & rows.hide[:num]
         pending[...] = wait
-        return np.flatnonzero(finished & ~wait)[::-1].tolist()
+        leaving: list[int] = np.flatnonzero(finished & ~wait)[::-1].tolist()
+        return leaving
 
     def _keep_hidden(self, states: Floats) -> None:
         """Keeps the states of rows that were just fed a newline of their own."""
@@ -361,7 +241,6 @@ class Engine:
         job = queue.jobs[int(rows.job[row])]
         made, read = int(rows.made[row]), int(rows.position[row])
         written = rows.written[row, :made].tobytes()
-        self._prefixes.put((bytes(job.prompt) + written)[:read], self._cache.save(row, read))
         hidden = rows.hidden[row]
         last = written[-1]
         status: Status = "cap"
@@ -369,6 +248,8 @@ class Engine:
             status = "end"
         elif last == self.model.newline and job.until == "step":
             status = "step"
+        if status != "end":  # a text that may well be continued
+            self._prefixes.put((bytes(job.prompt) + written)[:read], self._cache.save(row, read))
         return Result(
             tokens=tuple(written),
             status=status,
@@ -405,9 +286,7 @@ class Engine:
         for row, (tokens, start) in enumerate(texts):
             scored = padded[row, start : len(tokens)]
             own = states[row * longest : row * longest + len(tokens)]
-            law = Distribution(
-                self._forward.logits(own[start - 1 : -1]), self.model.sampleable
-            )
+            law = Distribution(self._forward.logits(own[start - 1 : -1]), self.model.sampleable)
             lines = start + np.flatnonzero(scored == self.model.newline)
             scores.append(
                 TextScore(

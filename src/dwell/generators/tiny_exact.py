@@ -1,22 +1,26 @@
 """An embedded model's matrices, scaled so that every sum of a forward pass is exact in float32.
 
-Why: a draw must come out the same whatever it is batched with and however its prefix was computed,
-but float products of different shapes add in different orders and so round differently. Sums of
-integers below 2^24 do not round in float32 at all, in any order, blocking or threading. So all that
-enters a product is an integer (times a power of two, which changes nothing):
+Why: a draw must come out the same whatever it is batched with and however its prefix was
+computed, but float products of different shapes add in different orders and so round differently.
+Sums of integers below 2^24 do not round in float32 at all, in any order, blocking or threading. So
+all that enters a product is an integer (times a power of two, which changes nothing):
 
 * a matrix row is 8-bit codes `q` times a power of two (`tiny_weights.row_codes`);
 * the input of a product is rounded to integers `a`. By Cauchy-Schwarz every partial sum of
-  ``sum_k a_k q_k`` is at most ``|a| |q|``, so `a` may be as fine as ``|a| max_row |q| < 2^24`` allows.
-  After RMSNorm ``|x| <= sqrt(d)``, which makes the scale of `a` a constant: the largest power of two
-  that fits. It is folded into the weights, so that the product comes out in true units;
-* keys, queries and values are bounded by the spectral norm of their head's matrix, which gives each
-  a constant scale as well;
+  ``sum_k a_k q_k`` is at most ``|a| |q|``, so `a` may be as fine as ``|a| max_row |q| < 2^24``
+  allows. After RMSNorm ``|x| <= sqrt(d)``, which makes the scale of `a` a constant: the largest
+  power of two that fits. It is folded into the weights, so that the product comes out in true
+  units;
+* values are bounded by the norms of their matrix's rows, which gives them a constant scale as well.
+  So are queries and keys by the spectral norm of their head's matrix; that bound serves to find
+  the norm of each exactly, and each is then rounded by a power of two of its own. Their product
+  is a sum over one query and one key only, so that such powers leave it exact;
+* attention weights are integers that sum to about 4096;
 * only the input of the last matrix of a block has no useful bound. It is rounded twice: to a fixed
   fine grid, on which its norm is found exactly, and then by that norm to what the product allows.
 
-This module computes the scales; `tiny_forward` runs them. Rounding to about 11 bits moves the logits
-by a few thousandths; the network so rounded *is* the embedded model.
+This module computes the scales; `tiny_forward` runs them. Rounding to about 11 bits moves the
+logits by a few thousandths; the network so rounded *is* the embedded model.
 """
 
 from __future__ import annotations
@@ -44,12 +48,12 @@ class ExactLayer:
     """One block, ready to multiply: all matrices `[in, out]` float32 with their scales folded in.
 
     Attributes:
-        attn_units: integers per unit of the normalised input of `query_key` and `value`.
-        query_key: `[d, 2 d]`; per head, halves interleaved so that RoPE is a complex product.
-        value: `[d, d]`.
+        attn_units: integers per unit of the normalised input of `query_key_value`.
+        query_key_value: `[d, 3 d]`; in the heads of queries and keys the halves are interleaved,
+            so that RoPE is a complex product.
         rotation: `[max_positions, d]` complex64: RoPE for queries and for keys, into codes.
-        score_steps: `[2 heads]` powers of two: what one unit of a query's code times one of a key's
-            is worth for the query heads, and 1 for the key heads.
+        score_steps: `[2 heads]` powers of two: for the query heads what a query's unit times a
+            key's unit is worth, for the key heads 1.
         value_units: codes per unit of a value.
         output_units: integers per value code in the input of `output`.
         output: `[d, d]`, into units of the residual stream.
@@ -61,8 +65,7 @@ class ExactLayer:
     """
 
     attn_units: float
-    query_key: Floats
-    value: Floats
+    query_key_value: Floats
     rotation: Rotation
     score_steps: Floats
     value_units: float
@@ -166,17 +169,27 @@ def _scale_layer(model: TinyModel, index: int, residual_units: float) -> ExactLa
     value_limit = EXACT / (PROB_UNITS + config.max_positions / 2) - 1.0
     value_rows = np.sqrt((value.true**2).sum(axis=1)) * norm
     value_units = value_limit / float(value_rows.max()) / SLACK
-    mixed = math.sqrt(float(((_head_norms(value, dim) * norm * value_units + rounding) ** 2).sum()))
+    mixed = math.sqrt(
+        float(((_head_norms(value, dim) * norm * value_units + rounding) ** 2).sum())
+    )
     output_units = (EXACT / output.largest_norm() - math.sqrt(width) / 2) / mixed / SLACK
     gate_rows, up_rows = (np.sqrt((matrix.true**2).sum(axis=1)) for matrix in (gate, up))
     inner_bound = float(np.linalg.norm(gate_rows * up_rows)) * norm_ff**2
     fine_units = _power_below((_FINE_NORM - math.sqrt(config.inner)) / inner_bound)
     return ExactLayer(
         attn_units=attn_units,
-        query_key=_interleaved(query, key, 1.0 / attn_units, dim),
-        value=value.fold(1.0 / attn_units),
+        query_key_value=np.concatenate(
+            [
+                _interleaved(query.fold(1.0 / attn_units), dim),
+                _interleaved(key.fold(1.0 / attn_units), dim),
+                value.fold(1.0 / attn_units),
+            ],
+            axis=1,
+        ),
         rotation=_rotation(model, score_units / key_units / math.sqrt(dim), key_units),
-        score_steps=np.concatenate([1.0 / score_units, np.ones_like(score_units)]).astype(np.float32),
+        score_steps=np.concatenate([1.0 / score_units, np.ones_like(score_units)]).astype(
+            np.float32
+        ),
         value_units=value_units,
         output_units=output_units,
         output=output.fold(residual_units),
@@ -218,18 +231,14 @@ def _power_below(limit: float) -> float:
     return 2.0 ** math.floor(math.log2(limit))
 
 
-def _interleaved(query: _Coded, key: _Coded, factor: float, dim: int) -> Floats:
-    """Returns `[d, 2 d]` with entry i of a head beside entry i + dim / 2.
+def _interleaved(matrix: Floats, dim: int) -> Floats:
+    """Returns `[d, d]` with column i of a head beside column i + dim / 2.
 
     RoPE as Hugging Face computes it rotates exactly these pairs, so that the product's output read
     as complex numbers is rotated by one multiplication.
     """
     order = np.arange(dim).reshape(2, -1).T.ravel()
-    columns = [
-        (matrix.true * factor).reshape(-1, dim, matrix.codes.shape[1])[:, order].reshape(-1, matrix.codes.shape[1])
-        for matrix in (query, key)
-    ]
-    return np.ascontiguousarray(np.concatenate(columns).T.astype(np.float32))
+    return matrix.reshape(len(matrix), -1, dim)[:, :, order].reshape(matrix.shape)
 
 
 def _rotation(model: TinyModel, query_units: Doubles, key_units: Doubles) -> Rotation:
@@ -237,5 +246,8 @@ def _rotation(model: TinyModel, query_units: Doubles, key_units: Doubles) -> Rot
     config, dim = model.config, model.config.head_dim
     frequencies = config.rope_theta ** (-np.arange(0, dim, 2) / dim)
     turn = np.exp(1j * np.arange(config.max_positions)[:, None] * frequencies)
-    parts = [(units[:, None] * turn[:, None]).reshape(len(turn), -1) for units in (query_units, key_units)]
+    parts = [
+        (units[:, None] * turn[:, None]).reshape(len(turn), -1)
+        for units in (query_units, key_units)
+    ]
     return np.concatenate(parts, axis=1).astype(np.complex64)

@@ -1,9 +1,10 @@
 """The exact forward pass of an embedded model over new tokens and a key-value cache, in numpy.
 
 Every product and every sum over more than one number is of integers that float32 (or, for the sum
-of squares, float64) holds exactly; all else is elementwise. So the bits of a position depend on its
-own tokens alone: not on the rows beside it, on padding, on how many tokens were fed at once or on
-the number of threads. `tiny_exact` says how the scales are chosen. It does not know jobs or sampling.
+of squares, float64) holds exactly; all else is elementwise. So the bits of a position depend on
+its own tokens alone: not on the rows beside it, on padding, on how many tokens were fed at once or
+on the number of threads. `tiny_exact` says how the scales are chosen. This module does not know
+jobs or sampling.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from dwell.errors import UsageError
-from dwell.generators.tiny_exact import EXACT, PROB_UNITS, ExactLayer, scale_model
+from dwell.generators.tiny_exact import PROB_UNITS, ExactLayer, scale_model
 from dwell.generators.tiny_weights import Doubles, Floats, TinyModel
 
 Index = npt.NDArray[np.int64]
 
 _HIDDEN_SCORE = np.float32(-1e9)  # exp of it is exactly 0
-_HEAD_BITS = 12  # a query's norm and a key's norm in integers are below 2^12
+_HEAD_NORM = 4096.0  # a query's norm and a key's norm in integers are below it
+_EXPONENT = np.int32(0x7F800000)  # the exponent's bits of a float32
 _GROWTH = 32  # positions by which a cache grows
 _EXACT_SQUARES = 2.0**53
 _MAX_BUFFERS = 96
 
 
 class KeyValues:
-    """Integer keys and values of the rows of a batch: `[rows, 2 heads, capacity, head_dim]` a layer.
+    """Rounded keys and values of the rows of a batch.
 
-    Keys are the first `heads` of the second axis, values the rest.
+    One array `[rows, 2 heads, capacity, head_dim]` a layer: the first `heads` of the second axis are
+    keys, the rest values.
     """
 
     def __init__(self, model: TinyModel, rows: int) -> None:
@@ -64,7 +67,9 @@ class KeyValues:
 
     def save(self, row: int, length: int) -> Floats:
         """Returns the first `length` positions of a row: `[layers, 2 heads, length, head_dim]`."""
-        codes = np.empty((len(self.layers), self.kinds, length, self.layers[0].shape[3]), np.float32)
+        codes = np.empty(
+            (len(self.layers), self.kinds, length, self.layers[0].shape[3]), np.float32
+        )
         for layer, saved in zip(self.layers, codes, strict=True):
             saved[...] = layer[row, :, :length]
         return codes
@@ -84,15 +89,15 @@ class _Buffers:
         self.residual = np.empty((rows, width), np.float32)
         self.double = np.empty((rows, width), np.float64)
         self.codes = np.empty((rows, width), np.float32)
-        self.query_key = np.empty((rows, 2 * width), np.float32)
+        self.squares = np.empty((2 * config.num_layers + 1, rows), np.float64)
+        self.qkv = np.empty((rows, 3 * width), np.float32)
+        self.query_key = self.qkv[:, : 2 * width]
         self.turned = self.query_key.view(np.complex64)
-        self.value = np.empty((rows, width), np.float32)
-        shape = (rows, config.num_heads, config.head_dim)
+        self.value = self.qkv[:, 2 * width :]
         self.heads = self.query_key.reshape(rows, 2 * config.num_heads, config.head_dim)
-        self.rounded = np.empty_like(self.heads)
-        self.query = np.empty(shape, np.float32)
-        self.key_value = np.empty((rows, 2 * width), np.float32)
-        self.key = self.key_value[:, :width].reshape(shape)
+        self.query = self.heads[:, : config.num_heads]
+        self.key_value = self.qkv[:, width:].reshape(rows, 2 * config.num_heads, config.head_dim)
+        self.rounded = np.empty((rows, 2 * width), np.float32)
         self.mixed = np.empty((rows, width), np.float32)
         self.update = np.empty((rows, width), np.float32)
         self.gate = np.empty((rows, inner), np.float32)
@@ -148,16 +153,21 @@ class Forward:
         span = min(span, cache.limit)
         places = positions.ravel()
         heads = np.arange(rows * cache.kinds).reshape(rows, 1, cache.kinds)
-        cells = (heads * cache.capacity + positions[:, :, None]).ravel()
+        cells = (heads * cache.capacity + positions[:, :, None]).reshape(-1, cache.kinds)
         mask = _mask(positions, span)
         exact.embedding.take(tokens.ravel(), axis=0, out=buffers.residual)
         shape = (rows, length, config.num_heads, config.head_dim)
-        for layer, flat, slab in zip(exact.layers, cache.flat, cache.layers, strict=True):
+        layers = zip(exact.layers, cache.flat, cache.layers, strict=True)
+        for index, (layer, flat, slab) in enumerate(layers):
+            self._normalise(buffers, 2 * index, layer.attn_units)
             self._project(layer, buffers, places)
-            flat[cells] = buffers.key_value.reshape(-1, config.head_dim)
+            flat[cells] = buffers.key_value
             self._attend(layer, buffers, slab[:rows, :, :span], mask, shape)
+            self._normalise(buffers, 2 * index + 1, layer.ff_units)
             self._feed_forward(layer, buffers)
-        self._normalise(buffers, exact.head_units)
+        self._normalise(buffers, 2 * config.num_layers, exact.head_units)
+        if buffers.squares.max() >= _EXACT_SQUARES:
+            raise UsageError("the embedded model's residual stream is too large for exact sums.")
         return buffers.codes
 
     def logits(self, states: Floats) -> Floats:
@@ -175,27 +185,24 @@ class Forward:
             self._buffers[size] = _Buffers(self.model, size)
         return self._buffers[size]
 
-    def _normalise(self, buffers: _Buffers, units: float) -> None:
+    def _normalise(self, buffers: _Buffers, index: int, units: float) -> None:
         """RMSNorm, rounded to integers: rint(units * x / sqrt(mean x^2 + eps))."""
-        config, residual_units = self.model.config, self.exact.residual_units
-        squares = _squared_norms(buffers.residual, buffers.double)
-        if squares.max() >= _EXACT_SQUARES:
-            raise UsageError("the residual stream of the embedded model is too large for exact sums.")
-        scale = np.sqrt(squares / config.width + config.norm_eps * residual_units**2)
-        np.divide(units, scale, out=scale)
+        width, residual_units = self.model.config.width, self.exact.residual_units
+        squares = buffers.squares[index]
+        _squared_norms(buffers.residual, buffers.double, squares)
+        scale = squares + self.model.config.norm_eps * width * residual_units**2
+        np.sqrt(scale, out=scale)
+        np.divide(units * math.sqrt(width), scale, out=scale)
         np.multiply(buffers.residual, scale.astype(np.float32)[:, None], out=buffers.codes)
         np.rint(buffers.codes, out=buffers.codes)
 
     def _project(self, layer: ExactLayer, buffers: _Buffers, places: Index) -> None:
         """Queries, keys and values of the new tokens, rotated and rounded."""
-        width = buffers.value.shape[1]
-        self._normalise(buffers, layer.attn_units)
-        np.matmul(buffers.codes, layer.query_key, out=buffers.query_key)
-        np.matmul(buffers.codes, layer.value, out=buffers.value)
+        np.matmul(buffers.codes, layer.query_key_value, out=buffers.qkv)
         np.multiply(buffers.turned, layer.rotation.take(places, axis=0), out=buffers.turned)
         self._round_heads(layer, buffers)
         np.multiply(buffers.value, np.float32(layer.value_units), out=buffers.value)
-        np.rint(buffers.value, out=buffers.key_value[:, width:])
+        np.rint(buffers.value, out=buffers.value)
 
     def _round_heads(self, layer: ExactLayer, buffers: _Buffers) -> None:
         """Rounds every query and key to the finest power of two for which scores are exact.
@@ -203,17 +210,17 @@ class Forward:
         Each is rounded once, coarsely, to find its norm exactly; 6 is twice what that rounding can
         hide of the norm and what the second one can add to it.
         """
-        heads = buffers.heads
-        np.rint(heads, out=buffers.rounded)
-        squares = np.einsum("ijk,ijk->ij", buffers.rounded, buffers.rounded)
-        _, exponents = np.frexp(np.sqrt(squares) + np.float32(6.0))
-        finer = np.ldexp(np.float32(1.0), _HEAD_BITS - exponents)
-        back = np.ldexp(layer.score_steps, exponents - _HEAD_BITS)
-        np.multiply(heads, finer[:, :, None], out=buffers.rounded)
-        np.rint(buffers.rounded, out=buffers.rounded)
-        half = heads.shape[1] // 2
-        np.multiply(buffers.rounded[:, :half], back[:, :half, None], out=buffers.query)
-        np.multiply(buffers.rounded[:, half:], back[:, half:, None], out=buffers.key)
+        rounded, dim = buffers.rounded, self.model.config.head_dim
+        np.rint(buffers.query_key, out=rounded)
+        heads = rounded.reshape(buffers.heads.shape)
+        norms = np.sqrt(np.einsum("ijk,ijk->ij", heads, heads))
+        np.add(norms, np.float32(6.0), out=norms)
+        below = (norms.view(np.int32) & _EXPONENT).view(np.float32)  # norms, down to a power of 2
+        np.multiply(below, np.float32(2.0 / _HEAD_NORM), out=below)
+        np.divide(buffers.query_key, below.repeat(dim, axis=1), out=rounded)
+        np.rint(rounded, out=rounded)
+        np.multiply(below, layer.score_steps, out=below)
+        np.multiply(rounded, below.repeat(dim, axis=1), out=buffers.query_key)
 
     def _attend(
         self,
@@ -223,7 +230,7 @@ class Forward:
         mask: Floats | None,
         shape: tuple[int, int, int, int],
     ) -> None:
-        """Softmax attention with integer weights, and the output matrix onto the residual stream."""
+        """Softmax attention with integer weights, added to the residual stream."""
         rows, length, heads, _ = shape
         span = slab.shape[2]
         size = rows * heads * length * span
@@ -255,7 +262,6 @@ class Forward:
 
     def _feed_forward(self, layer: ExactLayer, buffers: _Buffers) -> None:
         """SwiGLU: x + W_down (silu(W_gate x) * (W_up x)); the gate's matrix is negated."""
-        self._normalise(buffers, layer.ff_units)
         gate, up, exp = buffers.gate, buffers.up, buffers.exp
         np.matmul(buffers.codes, layer.gate, out=gate)
         np.matmul(buffers.codes, layer.up, out=up)
@@ -264,10 +270,10 @@ class Forward:
         np.multiply(gate, up, out=up)
         np.divide(up, exp, out=up)
         np.rint(up, out=up)
-        squares = _squared_norms(up, buffers.wide)
-        np.maximum(squares, 1.0, out=squares)
-        np.divide(layer.down_norm, np.sqrt(squares, out=squares), out=squares)
-        scale = squares.astype(np.float32)[:, None]
+        norms = np.empty(len(up), np.float64)
+        _squared_norms(up, buffers.wide, norms)
+        np.sqrt(np.maximum(norms, 1.0, out=norms), out=norms)
+        scale = np.divide(layer.down_norm, norms, out=norms).astype(np.float32)[:, None]
         np.multiply(up, scale, out=up)
         np.rint(up, out=up)
         np.matmul(up, layer.down, out=buffers.update)
@@ -276,14 +282,14 @@ class Forward:
         np.add(buffers.residual, buffers.update, out=buffers.residual)
 
 
-def _squared_norms(integers: Floats, work: Doubles) -> Doubles:
-    """Returns the sum of squares of each row, exact in float64: `[B]`."""
+def _squared_norms(integers: Floats, work: Doubles, out: Doubles) -> None:
+    """Writes the sum of squares of each row, exact in float64: `[B]`."""
     work[...] = integers
-    return np.matmul(work[:, None, :], work[:, :, None])[:, 0, 0]
+    np.matmul(work[:, None, :], work[:, :, None], out=out[:, None, None])
 
 
 def _mask(positions: Index, span: int) -> Floats | None:
-    """Returns what hides later positions, `[B, 1, T, span]`; None where nothing is to be hidden."""
+    """Returns what hides later positions, `[B, 1, T, span]`; None if there are none."""
     if positions.shape[1] == 1 and positions.min() == span - 1:
         return None
     later = np.arange(span) > positions[:, :, None]

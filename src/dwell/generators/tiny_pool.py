@@ -30,8 +30,8 @@ class EnginePool:
     """Engines that share the jobs of every call.
 
     With ``jobs=1`` the engine runs in this process. Otherwise workers are started at the first
-    call, each with one BLAS thread; they end with `close`, with this process, or when it is killed.
-    A script that uses workers needs the usual ``if __name__ == "__main__":``.
+    call, each with one BLAS thread; they end with `close`, with this process, or when it is
+    killed. A script that uses workers needs the usual ``if __name__ == "__main__":``.
 
     Args:
         model_path: the model's folder.

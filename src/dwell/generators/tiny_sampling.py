@@ -54,13 +54,15 @@ class Distribution:
     def surprisals(self, tokens: Index) -> Floats:
         """Returns ``-log p`` of one token a row, in nats: `[B]`."""
         chosen = self.logits[np.arange(len(tokens)), tokens]
-        return (self._log_total - chosen).astype(np.float32)
+        surprisals: Floats = (self._log_total - chosen).astype(np.float32)
+        return surprisals
 
     def mean_log_probs(self) -> Floats:
         """Returns the mean of ``log p`` over all tokens that may be drawn: `[B]`, in nats."""
         grid = np.rint(self.logits[:, self._sampleable] * _LOGIT_UNITS)
         mean = grid.sum(axis=1) / (_LOGIT_UNITS * grid.shape[1])
-        return (mean - self._log_total).astype(np.float32)
+        means: Floats = (mean - self._log_total).astype(np.float32)
+        return means
 
     def draw(self, points: Doubles, temperatures: Doubles, banned: Flags | None = None) -> Index:
         """Returns one token a row by inverting the cumulative distribution.

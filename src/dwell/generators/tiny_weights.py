@@ -1,10 +1,10 @@
 """Weights, vocabulary and configuration of an embedded model, read with numpy alone.
 
-An embedded model is an ordinary Hugging Face folder of a small Llama (RMSNorm, RoPE, SwiGLU, untied
-output head) with a character-level vocabulary: `config.json`, `tokenizer.json` and
-`model.safetensors` in F16. One thing is special: every row of every matrix is an 8-bit integer times
-a power of two. `row_codes` recovers those integers, and the exact arithmetic of `tiny_forward` rests
-on them. This module knows files, not arithmetic.
+An embedded model is an ordinary Hugging Face folder of a small Llama (RMSNorm, RoPE, SwiGLU,
+untied output head) with a character-level vocabulary: `config.json`, `tokenizer.json` and
+`model.safetensors` in F16. One thing is special: every row of every matrix is 8-bit integers times
+a power of two. `row_codes` recovers those integers, and the exact arithmetic of `tiny_forward`
+rests on them. This module knows files, not arithmetic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_DTYPES = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 _LARGEST_CODE = 127
 _SMALLEST_HALF = 2.0**-24  # every F16 value is an integer multiple of it
 _ANSWER_MARK = "A"  # opens the line with the answer in the chain task's texts
@@ -174,8 +174,8 @@ def parse_safetensors(data: bytes) -> dict[str, Floats]:
         start, stop = entry["data_offsets"]
         if stop > len(body):
             raise UsageError(f"the safetensors file ends inside {name}. Fetch it again.")
-        values = np.frombuffer(body[start:stop], dtype=_DTYPES[entry["dtype"]])
-        tensors[name] = values.reshape(entry["shape"]).astype(np.float32)
+        stored = np.frombuffer(body[start:stop], dtype=_DTYPES[entry["dtype"]])
+        tensors[name] = stored.reshape(entry["shape"]).astype(np.float32)
     return tensors
 
 

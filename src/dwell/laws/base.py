@@ -235,6 +235,7 @@ class Fit:
 
         The band is the percentile range of the curves refitted on resampled problems: it says
         how far the *mean over such problems* may be off if the law holds, budget by budget.
+        Accuracies are cut at 0 and 1, which some forms leave far from their data.
 
         Args:
             k: budgets in draws, scalar or `[K]`, at least 1; need not be fitted ones.
@@ -250,6 +251,7 @@ class Fit:
         if unseen > 0:
             low = np.minimum(low, (1.0 - unseen) * value)
             high = np.maximum(high, (1.0 - unseen) * value + unseen)
+        value, low, high = (np.clip(curve, 0.0, 1.0) for curve in (value, low, high))
         return Prediction(k=budgets, value=value, low=low, high=high, level=level)
 
     def asymptote(self, level: float | None = None) -> Estimate:

@@ -103,7 +103,7 @@ def fit(
         weights = _problem_weights(resamples, len(table), num_resamples, seed)
         mean = table.mean(axis=0)
         means = weights @ table / weights.sum(axis=1, keepdims=True)
-        error = means.std(axis=0)
+        error = table.std(axis=0, ddof=1) / np.sqrt(len(table))
     else:
         mean, error = table, _given_errors(law, budgets, table, fitted, standard_errors)
         noise = np.random.default_rng(seed).standard_normal((num_resamples, len(budgets)))

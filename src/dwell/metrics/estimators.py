@@ -106,13 +106,14 @@ def at_least_at_k(
     n, c = _checked_counts(num_samples, num_correct)
     budgets = as_budgets(k, least=0)
     n, c = n[..., None], c[..., None]
-    log_total = log_binomial(n, budgets)
+    possible = budgets <= n
+    log_total = np.where(possible, log_binomial(n, budgets), 0.0)
     # One term for each possible number of correct draws, at most max(k) + 1 of them.
     value = np.zeros(np.broadcast_shapes(n.shape, budgets.shape))
     for j in range(max(least, 0), int(budgets.max()) + 1):
         rest = budgets - j
         log_term = log_binomial(c, j) + log_binomial(n - c, rest) - log_total
-        value += np.where((rest >= 0) & np.isfinite(log_total), np.exp(log_term), 0.0)
+        value += np.where((rest >= 0) & possible, np.exp(log_term), 0.0)
     return drop_budget_axis(_missing_beyond(np.minimum(value, 1.0), n, budgets), k)
 
 

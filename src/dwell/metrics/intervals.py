@@ -259,11 +259,12 @@ def bootstrap_interval(
     """Mean over problems with a percentile bootstrap interval, for all budgets at once.
 
     Where all problems have the same value (all right, all wrong) each resample repeats it and a
-    bootstrap claims certainty. The interval is then Wilson's: with at most a share u of problems
-    differing, u being the upper end of Wilson's interval of the observed share, and those as far
-    off as `bounds` allow, the mean lies within `(1-u) v + u low .. (1-u) v + u high`, which for
-    v = 0 or 1 *is* Wilson's interval of the mean. The same range is joined to the bootstrap's
-    while fewer than five problems (clusters) differ from the most common value.
+    bootstrap claims certainty. The interval is then Wilson's: a share u of problems, the upper
+    end of Wilson's interval for none seen, may differ, and by as much as `bounds` allow. For
+    values of 0 or 1 that *is* Wilson's interval of the mean. While fewer than five problems
+    (clusters) differ from the most common value the same reasoning is joined to the bootstrap:
+    the shares that lie above and below it have Wilson intervals, which add up as in Newcombe's
+    interval for paired proportions.
 
     Args:
         values: `[P]` or `[P, K]`, one value of each problem; a column with a NaN gives NaN, for
@@ -280,7 +281,10 @@ def bootstrap_interval(
         UsageError: lengths differ, or a value lies outside `bounds`.
 
     References:
-        Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
+        Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3, for the
+        percentile interval. Newcombe, "Improved Confidence Intervals for the Difference Between
+        Binomial Proportions Based on Paired Data" (1998), for the sum of Wilson intervals, here
+        without its term for correlation.
 
     Examples:
         >>> interval = bootstrap_interval([1.0] * 20, resample_problems(20))
@@ -313,14 +317,26 @@ def bootstrap_interval(
 def _rare_case_range(
     values: FloatArray, clusters: IntArray, level: float, bounds: tuple[float, float]
 ) -> tuple[float, float]:
-    """Where the mean may lie if cases as rare as those seen went as far as they can."""
+    """Range of the mean given how many rare cases may have been missed; NaN where not rare."""
     common, count = np.unique(values, return_counts=True)
     mode = float(common[np.argmax(count)])
-    differing = len(np.unique(clusters[values != mode]))
-    if np.isnan(mode) or differing >= _FEW:
+    if np.isnan(mode) or len(np.unique(clusters[values != mode])) >= _FEW:
         return np.nan, np.nan
-    share = float(wilson(differing, int(clusters.max()) + 1, level=level).high)
-    return (1 - share) * mode + share * bounds[0], (1 - share) * mode + share * bounds[1]
+    less_up, more_up = _side(values - mode, clusters, level, bounds[1] - mode)
+    less_down, more_down = _side(mode - values, clusters, level, mode - bounds[0])
+    mean = float(values.mean())
+    return mean - float(np.hypot(less_up, more_down)), mean + float(np.hypot(more_up, less_down))
+
+
+def _side(
+    excess: FloatArray, clusters: IntArray, level: float, room: float
+) -> tuple[float, float]:
+    """How much less and how much more the cases on one side may contribute to the mean."""
+    num_clusters = int(clusters.max()) + 1
+    share = wilson(len(np.unique(clusters[excess > 0])), num_clusters, level=level)
+    seen = float(np.maximum(excess, 0.0).mean())
+    less = seen * float(1.0 - share.low / share.value) if seen > 0 else 0.0
+    return less, float(share.high - share.value) * room
 
 
 def _check_values(

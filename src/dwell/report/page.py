@@ -26,7 +26,15 @@ from dwell.report import sections
 
 STYLE = "report.css"
 # Concatenated in this order into one function, so that nothing becomes global.
-SCRIPTS = ("data.js", "draw.js", "curves.js", "levels.js", "frontier.js", "paired.js", "controls.js")
+SCRIPTS = (
+    "data.js",
+    "draw.js",
+    "curves.js",
+    "levels.js",
+    "frontier.js",
+    "paired.js",
+    "controls.js",
+)
 LISTS = ("curves", "levels", "paired", "frontier", "failures")
 
 
@@ -114,7 +122,8 @@ def page(results: Mapping[str, Any]) -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark"><meta name="generator" content="dwell">',
+            '<meta name="color-scheme" content="light dark">',
+            '<meta name="generator" content="dwell">',
             f"<title>{escape(title)}</title>",
             f"<style>{asset(STYLE)}</style></head><body>",
             body(results, title),
@@ -144,7 +153,7 @@ def body(results: Mapping[str, Any], title: str) -> str:
     if not filled:
         parts.append('<p class="note">These results hold nothing to show yet.</p>')
     parts.append(
-        '<footer><p>Made by dwell. Charts: plotly.js, MIT licence. This page loads nothing from '
+        "<footer><p>Made by dwell. Charts: plotly.js, MIT licence. This page loads nothing from "
         "the network.</p></footer>"
     )
     return "<main>\n" + "\n".join(parts) + "\n</main>"

@@ -6,12 +6,14 @@ charts themselves are drawn by the page's script (`assets/*.js`) from the same r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from dwell.report.tables import (
     Html,
+    Row,
     count,
     curves_table,
     estimate,
@@ -86,7 +88,8 @@ CURVES = chart("curves", "Accuracy against compute; the table under The numbers 
 LEVELS = (
     "<p>The same strategies, split by the difficulty of the problem. Each panel shows one "
     "strategy with its intervals, and the others in grey.</p>"
-    '<div class="controls" id="levels-controls"></div><div class="panels" id="levels-panels"></div>'
+    '<div class="controls" id="levels-controls"></div>'
+    '<div class="panels" id="levels-panels"></div>'
     '<p class="small" id="levels-caption"></p>'
 )
 
@@ -148,7 +151,7 @@ def headline(results: Mapping[str, Any]) -> str:
 
 def at_a_glance(curves: Sequence[Mapping[str, Any]]) -> str:
     """Returns, for each task and model, one draw, the highest strategy and the upper bound."""
-    rows = []
+    rows: list[Row] = []
     for key in dict.fromkeys(tuple(place(c).values()) for c in curves):
         here = [c for c in curves if tuple(place(c).values()) == key]
         single = single_draw(here)
@@ -186,7 +189,7 @@ def highest(
 
     def rank(pair: tuple[Mapping[str, Any], Mapping[str, Any]]) -> tuple[float, float]:
         tokens = pair[1].get("tokens_charged")
-        return pair[1]["accuracy"], -tokens if is_number(tokens) else float("-inf")
+        return pair[1]["accuracy"], -tokens if is_number(tokens) else -math.inf
 
     return max(found, key=rank) if found else None
 
@@ -214,7 +217,7 @@ def cost_box(results: Mapping[str, Any]) -> str:
     if not cost:
         return ""
     amounts = {name: cost.get(f"tokens_{name}") for name in ("charged", "spent")}
-    most = max((a for a in amounts.values() if is_number(a)), default=0)
+    most: float = max((a for a in amounts.values() if is_number(a)), default=0)
     bars = "".join(
         f'<div class="bar"><span>Tokens {name}</span><b>{compact(amount)}</b>'
         f'<i class="{name}" style="width:{100 * amount / most if most and amount else 0:.1f}%">'
@@ -242,7 +245,7 @@ def charged_by_strategy(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     ordered = sorted(rows, key=lambda r: -(r.get("tokens_charged") or 0))
-    cells = [({}, [label_of(r), count(r.get("tokens_charged"))]) for r in ordered]
+    cells: list[Row] = [({}, [label_of(r), count(r.get("tokens_charged"))]) for r in ordered]
     body = table(["Strategy", "Tokens"], cells, caption="Tokens charged", num_text_columns=1)
     return f"<details><summary>Charged by strategy</summary>{body}</details>"
 
@@ -259,7 +262,7 @@ def reproduce(results: Mapping[str, Any]) -> str:
     """Returns the study's file, its seed, the versions and the models' fingerprints."""
     study = results.get("study") or {}
     facts = {k: study[k] for k in ("seed", "problems") if study.get(k) is not None}
-    models = [
+    models: list[Row] = [
         (
             {},
             [

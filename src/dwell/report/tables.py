@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 from dwell.report.wording import DASH, compact, interval, is_number, percent, seconds
+
+# The attributes of a table's row, and its cells.
+Row: TypeAlias = tuple[Mapping[str, Any], Sequence[Any]]
 
 MAX_FAILURES = 200  # rows shown; more would bury the page, and all are in the results
 
@@ -60,7 +63,7 @@ def count(value: Any) -> tuple[str, Any]:
 
 def table(
     heads: Sequence[str],
-    rows: Iterable[tuple[Mapping[str, Any], Sequence[Any]]],
+    rows: Iterable[Row],
     *,
     caption: str,
     num_text_columns: int,
@@ -83,7 +86,9 @@ def table(
     lines = []
     for attributes, cells in rows:
         data = "".join(f' data-{k}="{escape(str(v))}"' for k, v in attributes.items())
-        row = "".join(cell(*pair, first=i == 0) for i, pair in enumerate(zip(kinds, cells, strict=True)))
+        row = "".join(
+            cell(*pair, first=i == 0) for i, pair in enumerate(zip(kinds, cells, strict=True))
+        )
         lines.append(f"<tr{data}>{row}</tr>")
     return Html(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
@@ -102,7 +107,7 @@ def cell(kind: str, value: Any, *, first: bool) -> str:
 
 def curves_table(results: Mapping[str, Any]) -> str:
     """Returns every measured point of every curve."""
-    rows = []
+    rows: list[Row] = []
     for curve in records(results, "curves"):
         estimator = "oracle" if curve.get("oracle") else curve.get("estimator") or DASH
         for p in curve.get("points") or []:
@@ -125,7 +130,7 @@ def curves_table(results: Mapping[str, Any]) -> str:
 
 def laws_table(results: Mapping[str, Any]) -> str:
     """Returns the fitted laws with their asymptote, saturation and held-out error."""
-    rows = []
+    rows: list[Row] = []
     for curve in records(results, "curves"):
         law = curve.get("law")
         if not law:
@@ -156,7 +161,7 @@ def frontier_table(results: Mapping[str, Any]) -> str:
     """Returns the points that no cheaper point beats, cheapest first, for each task."""
     rows = [r for r in records(results, "frontier") if r.get("on_frontier")]
     rows.sort(key=lambda r: (str(r.get("task", "")), r.get("flops") or 0))
-    cells = [
+    cells: list[Row] = [
         (
             {"task": r.get("task", "")},
             [
@@ -180,8 +185,15 @@ def failures_table(results: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     heads = ["Problem", "Task", "Model", "Strategy", "What happened"]
-    cells = [
-        ({}, [*(r.get(k, "") for k in ("problem", "task", "model")), label_of(r), r.get("message", "")])
+    cells: list[Row] = [
+        (
+            {},
+            [
+                *(r.get(k, "") for k in ("problem", "task", "model")),
+                label_of(r),
+                r.get("message", ""),
+            ],
+        )
         for r in rows[:MAX_FAILURES]
     ]
     more = len(rows) - MAX_FAILURES

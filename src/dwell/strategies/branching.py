@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator as PyGenerator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,18 +73,24 @@ class Node:
     deepen: Arm = field(default_factory=Arm)
     closed: bool = False
 
-    def add(self, candidate: Candidate, score: float) -> Node:
-        """Attach a new child and carry its score up to the root."""
-        child = Node(candidate, self)
-        self.children.append(child)
-        child.value.add(score)
-        self.widen.add(score)
-        node: Node | None = self
-        while node is not None and node.parent is not None:
+    def add(self, path: Sequence[Candidate], score: float) -> Node:
+        """Attach new candidates as a chain below this node; the last of the new nodes.
+
+        Their score is carried up to the root and counts once in each posterior.
+        """
+        node = self
+        for candidate in path:
+            node.widen.add(score)
+            node = Node(candidate, node)
             node.value.add(score)
-            node.parent.deepen.add(score)
-            node = node.parent
-        return child
+            assert node.parent is not None
+            node.parent.children.append(node)
+        above = self
+        while above.parent is not None:
+            above.value.add(score)
+            above.parent.deepen.add(score)
+            above = above.parent
+        return node
 
     def path(self) -> list[Candidate]:
         """Candidates from below the root to this node."""
@@ -176,11 +183,8 @@ class AdaptiveBranching(Strategy):
         for k in range(self.n + window):
             if k >= window:  # the window is full, or draining
                 tag, (path, score) = yield Next()
-                node = parents.pop(tag)
-                reward = self.reward(path[-1], score)
-                for candidate in path:
-                    node = node.add(candidate, reward)
-                node.closed = self.grow == "steps" or path[-1].status == "failed"
+                leaf = parents.pop(tag).add(path, self.reward(path[-1], score))
+                leaf.closed = self.grow == "steps" or path[-1].status == "failed"
                 answered = path[-1].answer is not None
                 rank = -math.inf if math.isnan(score) else score
                 if answered and (best is None or rank > best_score):

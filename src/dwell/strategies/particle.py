@@ -40,8 +40,7 @@ class ParticleFilter(Strategy):
     3. draw n particles with replacement by weight, *finished ones included*, and copy them;
     4. repeat until all have finished (at most 40 steps); answer with the highest weight.
 
-    Because it samples, it keeps more different lineages than beam search, and resists a verifier
-    that is sure and wrong a little longer.
+    Because it samples, it keeps more different lineages alive than beam search.
 
     Attributes:
         n: number of particles, at least 1.

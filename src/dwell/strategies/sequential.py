@@ -172,15 +172,17 @@ class Revision(Strategy):
     ) -> PyGenerator[Any, Any, list[Candidate]]:
         """One chain; adds to `attempts` of all chains, so that the best so far can be shown."""
         chain: list[Candidate] = []
+        window = self.window
         for _ in range(length):
-            context = revision_context(
-                problem, [attempt.text for attempt in chain[-self.window :]]
-            )
+            shown = [attempt.text for attempt in chain[-window:]]
             (attempt,) = yield Generate(
-                context, temperature=self.temperature, max_tokens=self.max_tokens
+                revision_context(problem, shown),
+                temperature=self.temperature,
+                max_tokens=self.max_tokens,
             )
             if attempt.answer is None and attempt.status == "cap":
-                window = max(len(shown) - 1, 1) if shown else window  # no room: show less
+                if shown:  # perhaps there was no room left: show less
+                    window = max(len(shown) - 1, 1)
             elif attempt.status != "failed":
                 chain.append(attempt)
                 attempts.append(attempt)
