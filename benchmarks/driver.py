@@ -17,13 +17,17 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from dwell.driver import Driver, Progress, RunPlan
 from dwell.generators import Scripted
 from dwell.ledger import Ledger
+from dwell.protocols import Strategy
 from dwell.records import Problem
-from dwell.strategies import make
+from dwell.requests import Generate, Solution
 
 
 def generator() -> Scripted:
@@ -31,10 +35,25 @@ def generator() -> Scripted:
     return Scripted.coin(0.3)
 
 
-def plans(draws: int, n: int, name: str) -> Iterator[RunPlan]:
-    """Runs of `n` draws each, on a problem of its own each."""
-    strategy = make("majority", n=n)
-    for k in range(draws // n):
+@dataclass(frozen=True)
+class Repeats(Strategy):
+    """Asks again and again for `n` draws; answers with the last."""
+
+    name = "repeats"
+
+    n: int
+    requests: int
+
+    def solve(self, problem: Problem, rng: np.random.Generator) -> Solution:
+        drawn = ()
+        for _ in range(self.requests):
+            drawn = yield Generate(problem.context(), n=self.n)
+        return drawn[-1].answer
+
+
+def plans(draws: int, strategy: Repeats, name: str) -> Iterator[RunPlan]:
+    """As many runs as make so many draws, on a problem of its own each."""
+    for k in range(draws // (strategy.n * strategy.requests)):
         problem = Problem(id=f"p{k}", prompt=f"problem {k}")
         yield RunPlan(name=f"{name}{k}", strategy=strategy, problem=problem)
 
@@ -45,25 +64,25 @@ def resident() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def timed(path: Path, draws: int, n: int, name: str) -> tuple[float, float]:
+def timed(path: Path, draws: int, strategy: Repeats, name: str) -> tuple[float, float]:
     """(CPU seconds, wall seconds) of one study."""
     with Ledger(path) as ledger:
         driver = Driver(ledger, generators={"solver": generator()})
         cpu, wall = time.process_time(), time.perf_counter()
-        asyncio.run(driver.run(plans(draws, n, name)))
+        asyncio.run(driver.run(plans(draws, strategy, name)))
         return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def speed(folder: Path, draws: int) -> None:
     """A table of draws per second, fresh and replayed."""
-    print(f"{'n':>4} {'draws':>8}  {'':8} {'draws/s CPU':>12} {'draws/s wall':>13} {'us/draw':>8}")
-    for n in (1, 16, 64):
-        path = folder / f"n{n}.db"
-        count = draws // 4 if n == 1 else draws
+    print("n a request, requests a run, draws; draws/s of CPU, of wall; microseconds a draw")
+    for n, requests in ((1, 1), (1, 64), (16, 4), (64, 1)):
+        path = folder / f"{n}-{requests}.db"
+        count = draws // 8 if n * requests == 1 else draws
         for what, name in (("fresh", "a"), ("replayed", "b")):
-            cpu, wall = timed(path, count, n, name)
-            print(f"{n:>4} {count:>8}  {what:8} {count / cpu:>12,.0f} {count / wall:>13,.0f} "
-                  f"{1e6 * cpu / count:>8.1f}")  # fmt: skip
+            cpu, wall = timed(path, count, Repeats(n, requests), name)
+            print(f"{n:>8} {requests:>8} {count:>8} {what:>9} {count / cpu:>9,.0f} "
+                  f"{count / wall:>9,.0f} {1e6 * cpu / count:>6.1f}")  # fmt: skip
 
 
 def memory(folder: Path, draws: int) -> None:
@@ -77,7 +96,7 @@ def memory(folder: Path, draws: int) -> None:
     with Ledger(folder / "memory.db") as ledger:
         driver = Driver(ledger, generators={"solver": generator()}, on_progress=watch)
         cpu = time.process_time()
-        asyncio.run(driver.run(plans(draws, 64, "m")))
+        asyncio.run(driver.run(plans(draws, Repeats(64, 1), "m")))
         cpu = time.process_time() - cpu
         marks.append((driver.progress.draws_new, resident()))
     for count, size in marks:

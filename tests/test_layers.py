@@ -15,7 +15,7 @@ CORE, MATHS, PLUGINS, MACHINERY, PLANNING, SURFACES = range(6)
 LAYERS = {
     "errors": CORE, "records": CORE, "requests": CORE, "protocols": CORE, "budget": CORE,
     "keys": CORE,
-    "metrics": MATHS, "laws": MATHS, "cost": MATHS,
+    "metrics": MATHS, "laws": MATHS, "cost": MATHS, "value_head": MATHS,
     "strategies": PLUGINS, "generators": PLUGINS, "verifiers": PLUGINS, "tasks": PLUGINS,
     "testing": PLUGINS,
     "ledger": MACHINERY, "driver": MACHINERY,

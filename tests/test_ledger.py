@@ -279,6 +279,20 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         assert len(ledger.draws(1, 0, 2000)) == 900
 
 
+def test_a_ledger_that_another_program_holds_is_one_line(tmp_path):
+    path = filled(tmp_path / "ledger.db")
+    with Ledger(path) as ledger:
+        ledger._db.execute("PRAGMA busy_timeout=10")
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ledger.put_draw(1, 900, Draw())
+        with pytest.raises(LedgerError, match="locked.*Close what has it open"):
+            ledger.commit()
+        other.close()
+        ledger.commit()
+        assert 900 in ledger.draws(1, 900, 901)
+
+
 def test_a_file_that_may_not_grow_is_left_intact(tmp_path):
     path = filled(tmp_path / "ledger.db")
 

@@ -11,7 +11,7 @@ import pytest
 
 from dwell.generators.tiny_weights import TinyModel, parse_safetensors, row_codes
 from dwell.tasks import TASKS
-from dwell.verifiers.head_features import SCALARS, ValueHead
+from dwell.value_head import SCALARS, ValueHead
 
 MODELS = Path(__file__).parent.parent / "src" / "dwell" / "models"
 POLICIES = ("tiny-0.2m", "tiny-0.8m", "tiny-3m")

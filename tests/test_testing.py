@@ -285,6 +285,7 @@ class Echo:
     provides: frozenset[str] = frozenset({"partial", "step", "length"})
     max_batch: int = 8
     concurrency: int = 2
+    slots: int = 4
     default_max_tokens: int = 16
     broken: str = ""
     calls: int = 0

@@ -1,4 +1,4 @@
-"""Measures a policy: `python training/evaluate_policy.py --size 0.8m --problems 200 --draws 64`.
+"""Measures a policy: `python training/evaluate_policy.py --size 0.8m --problems 240 --draws 64`.
 
 Prints, per task and level, pass@1, majority of all draws and pass@(all draws), at temperature
 1, with one problem-clustered standard error. Also what forcing the marker `W` once or twice does.
@@ -89,7 +89,9 @@ def main() -> None:
     """Reads the command line and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="0.8m")
-    parser.add_argument("--folder", type=Path, help="model folder, else src/dwell/models/tiny-SIZE")
+    parser.add_argument(
+        "--folder", type=Path, help="model folder, else src/dwell/models/tiny-SIZE"
+    )
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint.pt to measure instead")
     parser.add_argument("--problems", type=int, default=120)
     parser.add_argument("--draws", type=int, default=16)

@@ -14,7 +14,7 @@ import numpy as np
 
 from dwell.generators.tiny_engine import Engine
 from dwell.tasks import get_task
-from dwell.verifiers.head_features import ValueHead
+from dwell.value_head import ValueHead
 from load_policy import read_safetensors
 from verifier_data import Rollouts, load_model, roll_out
 from verifier_metrics import summary

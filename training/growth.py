@@ -41,7 +41,5 @@ def _wider(weight: Tensor, generator: torch.Generator) -> Tensor:
 
 def _blocks(weight: Tensor, parts: int, generator: torch.Generator) -> Tensor:
     """Doubles stacked matrices that consist of `parts` equal blocks of rows."""
-    doubled = [
-        _wider(part, generator) for part in weight.chunk(parts, dim=-2) for _ in range(2)
-    ]
+    doubled = [_wider(part, generator) for part in weight.chunk(parts, dim=-2) for _ in range(2)]
     return torch.cat(doubled, dim=-2)

@@ -25,7 +25,6 @@ from dwell.tasks.countdown import (
     random_solution,
     solve_at_random,
 )
-
 from vocabulary import EOS_ID, encode
 
 Pieces = list[tuple[str, bool]]
@@ -157,7 +156,10 @@ def _wrong_countdown_text(rng: np.random.Generator, numbers: list[int], target: 
 
 
 def countdown_pieces(
-    rng: np.random.Generator, prompt_numbers: list[int], steps: list[Step], remains: list[list[int]]
+    rng: np.random.Generator,
+    prompt_numbers: list[int],
+    steps: list[Step],
+    remains: list[list[int]],
 ) -> Pieces:
     """Returns a countdown trace: the solution, or wrong passes, markers and the solution.
 

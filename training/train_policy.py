@@ -40,8 +40,8 @@ class Recipe:
         countdown_shares: (first data pool, share of traces that are countdown) pairs.
         slip_scales: (first data pool, factor on the designed slip rate) pairs.
         quantised_from: First step with fake quantisation of the weights.
-        kept_steps: Steps whose policies are kept, to grow from and for the weak verifier.
-        grown_from: (size, step): start from that kept policy, its width doubled.
+        kept_steps: Steps whose policies are kept, for the weak verifier.
+        grown_from: Size whose finished policy this one starts from, its width doubled.
     """
 
     steps: int
@@ -51,7 +51,7 @@ class Recipe:
     slip_scales: tuple[tuple[int, float], ...]
     quantised_from: int
     kept_steps: tuple[int, ...] = ()
-    grown_from: tuple[str, int] | None = None
+    grown_from: str = ""
     batch_tokens: int = 4096
     pool_traces: int = 8192
     muon_lr: float = 0.02
@@ -61,11 +61,11 @@ class Recipe:
 
 RECIPES = {
     "0.2m": Recipe(
-        steps=2000,
+        steps=4500,
         seed=1,
-        rate_knots=((0, 0.0), (60, 1.0), (700, 1.0), (2000, 0.0)),
-        countdown_shares=((0, 0.60),),
-        slip_scales=((0, 1.0),),
+        rate_knots=((0, 0.0), (60, 1.0), (700, 1.0), (2000, 0.0), (2060, 0.7), (4500, 0.0)),
+        countdown_shares=((0, 0.60), (14, 0.40)),
+        slip_scales=((0, 1.0), (14, 0.75)),
         quantised_from=1700,
     ),
     "0.8m": Recipe(
@@ -78,13 +78,13 @@ RECIPES = {
         kept_steps=(750, 2600),
     ),
     "3m": Recipe(
-        steps=850,
+        steps=500,
         seed=3,
-        rate_knots=((0, 0.0), (30, 0.6), (120, 0.6), (850, 0.0)),
-        countdown_shares=((0, 0.55),),
+        rate_knots=((0, 0.0), (30, 0.5), (100, 0.5), (500, 0.0)),
+        countdown_shares=((0, 0.70),),
         slip_scales=((0, 0.75),),
-        quantised_from=720,
-        grown_from=("0.8m", 2600),
+        quantised_from=400,
+        grown_from="0.8m",
     ),
 }
 
@@ -174,12 +174,11 @@ def make_optimizers(policy: Policy, recipe: Recipe) -> list[torch.optim.Optimize
 
 def _first_policy(size: str, recipe: Recipe) -> Policy:
     """Returns fresh random weights, or a smaller policy grown to this size."""
-    if recipe.grown_from is None:
+    if not recipe.grown_from:
         return Policy(SHAPES[size])
-    source, step = recipe.grown_from
-    folder = TRAINING / "runs" / source / f"step-{step}"
+    folder = TRAINING.parent / "src" / "dwell" / "models" / f"tiny-{recipe.grown_from}"
     if not folder.exists():
-        raise SystemExit(f"{size} grows from {folder}. Train {source} first.")
+        raise SystemExit(f"{size} grows from {folder}. Train {recipe.grown_from} first.")
     return grow(load_policy(folder), torch.Generator().manual_seed(recipe.seed))
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dwell.verifiers.head_features import INPUT_UNITS, SCALARS, WEIGHT_UNITS
+from dwell.value_head import INPUT_UNITS, SCALARS, WEIGHT_UNITS
 from export_policy import write_safetensors
 from verifier_data import Rollouts, load_model, problems_of, roll_out
 from verifier_metrics import summary

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dwell.verifiers.head_features import WEIGHT_UNITS
+from dwell.value_head import WEIGHT_UNITS
 from export_policy import export_policy, write_safetensors
 from load_policy import load_policy
 from model import Policy

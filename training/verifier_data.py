@@ -16,7 +16,7 @@ from dwell.generators.tiny_engine import Engine, Job
 from dwell.generators.tiny_weights import TinyModel
 from dwell.records import Problem
 from dwell.tasks import Split, get_task
-from dwell.verifiers.head_features import SCALARS, Values, scalar_features
+from dwell.value_head import Values, scalar_features
 
 MARKER = "W\n"
 MAX_NEW_TOKENS = 150
@@ -85,7 +85,6 @@ def roll_out(
 ) -> Rollouts:
     """Draws `draws` texts per problem; a share of them is made to go on behind a marker."""
     engine = Engine(model, slots=128)
-    want = frozenset({"surprisal", "hidden"})
     prompts = [tuple(model.encode(problem.prompt)) for problem in problems]
     rng = np.random.default_rng([seed, 7])
     owners = np.repeat(np.arange(len(problems)), draws)
@@ -112,7 +111,6 @@ def roll_out(
         scalars.append(scalar_features(texts[k], score.surprisals, is_chain=is_chain))
         hidden.append(score.hidden)
         owner.append(np.full(len(score.hidden), row))
-    assert want and len(SCALARS) == scalars[0].shape[1]
     return Rollouts(
         task=np.array([problems[owners[k]].task for k in kept]),
         problem=owners[kept],

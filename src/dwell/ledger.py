@@ -189,6 +189,8 @@ class Ledger:
             text = str(error)
             if "full" in text or "disk I/O" in text:
                 way_out = "Free some space and run the same command again: nothing is lost."
+            elif "locked" in text:
+                way_out = "Close what has it open and run the same command again: nothing is lost."
             elif "readonly" in text or "unable to open" in text:
                 way_out = "Make it writable, or choose another folder with --out."
             else:
@@ -234,7 +236,9 @@ class Ledger:
     ) -> int:
         """Buffer a new key; returns its row id. `context` is JSON-able, or None."""
         key, self._next_key = self._next_key, self._next_key + 1
-        text = None if context is None else json.dumps(context, ensure_ascii=False)
+        text = None
+        if context is not None:
+            text = storable(json.dumps(context, ensure_ascii=False, default=repr))
         self._keys.append((key, hash_, source, op, hash_.hex(), json.dumps(params), stream, text))
         return key
 
@@ -415,6 +419,11 @@ class Ledger:
         for (usage,) in attempts:
             spent += Usage(**json.loads(usage))
         return Totals(spent, draws)
+
+
+def storable(text: str) -> str:
+    """The same text where it is valid Unicode; lone surrogates become question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _draw(row: tuple[Any, ...]) -> Draw:

@@ -184,7 +184,6 @@ class Verifier(Protocol):
     """Gives scores.
 
     Attributes:
-        name: what strategies call it.
         fingerprint: names the scoring function; part of every key.
         wants: statistics that candidates must carry.
         derived: True for a cheap pure function of what the ledger holds: such scores are
@@ -194,13 +193,17 @@ class Verifier(Protocol):
         concurrency: `score` calls that may be in flight.
     """
 
-    name: str
     fingerprint: str
     wants: frozenset[str]
     derived: bool
     oracle: bool
     max_batch: int
     concurrency: int
+
+    @property
+    def name(self) -> str:
+        """The name under which strategies ask for it."""
+        ...
 
     async def score(self, work: Sequence[VerifyWork]) -> Sequence[Outcome]:
         """One outcome per work item; ``draw.value`` is the score, NaN = not verified.

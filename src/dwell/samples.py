@@ -161,7 +161,8 @@ class DrawTable:
             for r in range(len(self._streams))
         ]
         # Estimators are right to rounding: a probability of 1 + 1e-16 is 1.
-        return np.clip(np.mean(each, axis=0), 0.0, 1.0)
+        averaged: FloatArray = np.clip(np.mean(each, axis=0), 0.0, 1.0)
+        return averaged
 
     def draws(self, strategy: Strategy) -> list[list[Draws]]:
         """`[P][R]` the draws of whole answers that a strategy asks for."""

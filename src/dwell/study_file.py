@@ -117,9 +117,10 @@ def read_study(path: Path) -> StudySpec:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise UsageError(
-            f"A study file must be readable, but {path} is not ({error.strerror}). "
+            f"A study file must be readable, but {path} is not ({reason}). "
             "Name an existing TOML file; `dwell run --help` shows one."
         ) from error
     return parse_study(text, str(path))

@@ -139,6 +139,22 @@ def test_an_unhandled_end_charges_what_was_delivered():
     assert drive(solve, limits={"calls": 4}).meter.charged().calls == 4
 
 
+def test_a_strategy_that_never_takes_no_for_an_answer_is_ended(monkeypatch):
+    monkeypatch.setattr("dwell.driver.session.MOST_REFUSALS", 50)
+
+    def solve(problem, rng):
+        while True:
+            try:
+                yield ask()
+            except OutOfBudget:
+                continue
+
+    generator = Restless(numbered())
+    session = drive(solve, generator=generator, limits={"calls": 3})
+    assert "must come to an end when its budget has" in session.status
+    assert len(generator.made) <= 60
+
+
 def test_verifier_tokens_count():
     def solve(problem, rng):
         drawn = yield ask(4)

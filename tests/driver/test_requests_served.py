@@ -6,6 +6,7 @@ import pytest
 from world import CONTEXT, Lengths, about, ask, drive, numbered, texts
 
 from dwell.generators import Scripted
+from dwell.ledger import Ledger
 from dwell.records import Draw
 from dwell.requests import Emit, Next, Perturb, Remaining, Run, Start, Verify
 
@@ -167,6 +168,35 @@ def test_perturb_replies_with_a_candidate_of_a_new_state():
         return f"{moved.text} {moved.context.state!r} {again.text}"
 
     assert drive(solve, generator=generator).answer == "moved b'\\x01' moved"
+
+
+def test_generation_goes_on_from_a_new_state():
+    generator = Scripted.from_function(
+        lambda context, index, rng: f"from {context.state!r}",
+        name="latent",
+        perturb_fn=lambda request, rng: Draw(text="moved", state=b"\xff"),
+    )
+
+    def solve(problem, rng):
+        (drawn,) = yield ask()
+        moved = yield Perturb(drawn, "noise", 0.5)
+        (again,) = yield ask(context=moved.context)
+        return f"{drawn.added}, {again.added}"
+
+    session = drive(solve, generator=generator)
+    assert session.answer == "from None, from b'\\xff'", session.status
+
+
+def test_text_that_cannot_be_stored_is_replaced_before_anybody_sees_it():
+    generator = Scripted.from_list(["bad \ud800 text", "gute Größe \U0001f600"])
+
+    def solve(problem, rng):
+        return "|".join(texts((yield ask(2, context=about("\udfff")))))
+
+    with Ledger(":memory:") as ledger:
+        first = drive(solve, generator=generator, ledger=ledger)
+        again = drive(solve, generator=generator, ledger=ledger, name="again")
+    assert first.answer == again.answer == "bad ? text|gute Größe \U0001f600"
 
 
 def test_run_replies_with_the_environment_s_draw_and_is_charged_as_a_run():

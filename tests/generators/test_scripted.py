@@ -50,17 +50,17 @@ async def test_coin_of_several_lines_ends_right_at_its_rate(steps):
 
 
 async def test_coin_drawn_line_by_line_has_the_same_rate():
-    generator, partials = Scripted.coin(0.3, steps=3), [""] * 4000
+    generator, partials = Scripted.coin(0.3, steps=3), [""] * 1500
     for step in range(3):
         items = [
-            work(1, first=4000 * step + k, partial=partial, until="step")
+            work(1, first=1500 * step + k, partial=partial, until="step")
             for k, partial in enumerate(partials)
         ]
         drawn = [draws[0] for draws in await draws_of(generator, *items)]
         assert {draw.status for draw in drawn} == {"end" if step == 2 else "step"}
         partials = [p + draw.text for p, draw in zip(partials, drawn, strict=True)]
     share = np.mean([text.endswith("\n1") for text in partials])
-    assert abs(share - 0.3) <= 4 * math.sqrt(0.21 / 4000)
+    assert abs(share - 0.3) <= 4 * math.sqrt(0.21 / 1500)
 
 
 async def test_a_right_prefix_ends_right_more_often():

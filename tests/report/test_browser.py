@@ -18,6 +18,7 @@ BROWSER = next(
 )
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),  # a browser on a busy machine
     pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"),
 ]
 FLAGS = (
@@ -35,7 +36,7 @@ def opened(results: dict[str, Any], folder: Path, *flags: str) -> str:
     out = render(results, folder / "report.html")
     ran = subprocess.run(
         [str(BROWSER), *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, out.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=500, check=True,
     )  # fmt: skip
     assert re.findall(r".*CONSOLE.*", ran.stderr) == []
     dom = ran.stdout

@@ -18,7 +18,7 @@ from dwell.driver.session import Session
 from dwell.driver.threads import Order, Unit
 from dwell.errors import DwellError, SpendLimitReached, StrategyError, UsageError
 from dwell.keys import rng_seed, stream_id
-from dwell.ledger import Ledger
+from dwell.ledger import Ledger, storable
 from dwell.protocols import Attempt, Environment, Generator, Outcome, Strategy, Task, Verifier
 from dwell.records import Problem, Usage
 from dwell.requests import Verify
@@ -371,6 +371,7 @@ class Driver:
             text = subject if self._keep_text and key.op != "perturb" else None
             key.row = ledger.put_key(key.hash, source, key.op, params, stream, text)
         for i, draw in zip(job.indices, outcome.draws, strict=True):
+            draw.text = storable(draw.text)
             self._keyring.keep(key, i, draw)
             if key.row is None:
                 continue

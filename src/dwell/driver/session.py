@@ -27,6 +27,8 @@ from dwell.records import Answer, Problem, Usage
 from dwell.requests import Generate, Perturb, Request, Run, Verify
 
 _REQUESTS = (Generate, Verify, Perturb, Run)
+#: Replies withheld from one run after which it is ended: each may have cost a call.
+MOST_REFUSALS = 10_000
 
 
 class Session:
@@ -88,7 +90,7 @@ class Session:
         self._digest = blake2b(digest_size=16)
         self._slots = Slots(slots)
         self._votes: Counter[str] = Counter()
-        self._completions = 0
+        self._completions = self._refused = 0
         self._root = Thread(self, strategy.solve(problem.public(), rng), self, 0, 0.0)
 
     # ---- what the driver calls -------------------------------------------------------------
@@ -289,4 +291,11 @@ class Session:
     def _deliver(self, unit: Unit) -> None:
         charge = serve(unit, self.meter, self._slots)
         self._charge(unit.request, charge)
+        if charge.error is not None:
+            self._refused += 1
+            if self._refused > MOST_REFUSALS:
+                raise StrategyError(
+                    f"A strategy must come to an end when its budget has, but "
+                    f"{self.strategy.name} went on to ask {MOST_REFUSALS} times."
+                )
         unit.owner.accept(unit.slot, charge.reply, charge.error, charge.clock)

@@ -233,7 +233,7 @@ class FakeServer:
             return _error(400, "a body needs `messages` or `prompt`")
         if self._model is not None and body.get("model") != self._model:
             return _error(404, f"The model {body.get('model')!r} does not exist")
-        if self._many == "refuse" and body.get("n", 1) > 1:
+        if self._many == "refuse" and int(body.get("n") or 1) > 1:
             return _error(400, "only one answer a request is supported")
         return None
 
@@ -246,7 +246,7 @@ class FakeServer:
     def _work(self, body: Mapping[str, Any], chat: bool) -> GenerateWork:
         """The scripted draws that a request asks for; n is what the server makes of it."""
         context = _context(body, chat)
-        asked = int(body.get("n", 1))
+        asked = int(body.get("n") or 1)
         count = {"ignore": 1, "fewer": min(asked, 2), "extra": asked + 1}.get(self._many, asked)
         first = self._indices[context]
         self._indices[context] += count

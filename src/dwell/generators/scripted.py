@@ -17,13 +17,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import CodeType, FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dwell.errors import UsageError
+from dwell.generators.scripted_describe import describe
 from dwell.protocols import GenerateWork, Outcome
 from dwell.records import Context, Draw, Usage
 from dwell.requests import Perturb
@@ -150,7 +150,7 @@ class Scripted:
         self._perturb_fn = perturb_fn
         self._flops_per_token = flops_per_token
         self._sizes: dict[str, int] = {}
-        self.provides = frozenset(provides) | self._stats.keys()
+        self.provides = frozenset(provides).union(self._stats)
         self.max_batch = max_batch
         self.concurrency = concurrency
         self.slots = slots
@@ -161,8 +161,8 @@ class Scripted:
             "latency": repr(latency),
             "failure_rate": failure_rate,
             "flops_per_token": flops_per_token,
-            "stats": {name: _describe(fn) for name, fn in self._stats.items()},
-            "perturb_fn": _describe(perturb_fn),
+            "stats": {name: describe(fn) for name, fn in self._stats.items()},
+            "perturb_fn": describe(perturb_fn),
         }
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         self.fingerprint = f"scripted:{digest.hexdigest()[:32]}"
@@ -195,7 +195,7 @@ class Scripted:
                 return chosen
             return [x.removeprefix(partial) if isinstance(x, str) else x for x in chosen]
 
-        script = {"script": "list", "texts": [_describe(item) for item in items]}
+        script = {"script": "list", "texts": [describe(item) for item in items]}
         return cls(write, script, **options)
 
     @classmethod
@@ -218,7 +218,7 @@ class Scripted:
         script: dict[str, Any] = {"script": "function", "name": name}
         if name is None:
             script["name"] = getattr(fn, "__qualname__", type(fn).__qualname__)
-            script["code"] = _describe(fn)
+            script["code"] = describe(fn)
         return cls(write, script, **options)
 
     @classmethod
@@ -394,36 +394,3 @@ def _flip(work: GenerateWork, step_rate: float, steps: int, right: str, wrong: s
             run = np.minimum(np.floor(np.log(u) / math.log(step_rate)), left).astype(np.int64)
     texts = ["\n".join([right] * t + [wrong] * (left - t)) for t in range(left + 1)]
     return [texts[t] for t in run.tolist()]
-
-
-def _describe(value: Any) -> Any:
-    """A JSON-able description of a script's parts that is equal in every process."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Draw | Latency | bytes | np.ndarray):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return [_describe(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _describe(item) for key, item in value.items()}
-    if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return [_describe_code(value.__code__), _describe(value.__defaults__), _describe(cells)]
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def _describe_code(code: CodeType) -> list[Any]:
-    return [
-        code.co_name,
-        code.co_code.hex(),
-        [_describe_constant(constant) for constant in code.co_consts],
-        list(code.co_names),
-    ]
-
-
-def _describe_constant(constant: object) -> Any:
-    if isinstance(constant, CodeType):
-        return _describe_code(constant)
-    if isinstance(constant, frozenset):  # the order of a set's repr changes from run to run
-        return sorted(map(repr, constant))
-    return repr(constant)

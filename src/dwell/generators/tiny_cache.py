@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 from dwell.generators.tiny_weights import Floats
 
-_EMPTY_LENGTH = 0
-
 
 class Prefix(NamedTuple):
     """Saved keys and values; the first `length` positions are those of the prefix.
@@ -27,14 +25,14 @@ class Prefix(NamedTuple):
     length: int
 
 
-EMPTY = Prefix(None, _EMPTY_LENGTH)
+EMPTY = Prefix(None, 0)
 
 
 class PrefixCache:
     """A store of at most `max_tokens` positions, least recently used first out.
 
-    Every text is found by its whole length and by each of its beginnings that ends with a newline,
-    because that is where texts are cut and continued.
+    Every text is found by its whole length and by each of its beginnings up to a newline, because
+    that is where texts are cut and continued, and the last token of a prompt is read apart.
     """
 
     def __init__(self, max_tokens: int, newline: int) -> None:
@@ -68,7 +66,7 @@ class PrefixCache:
         return EMPTY
 
     def _beginnings(self, tokens: bytes) -> list[bytes]:
-        cuts = [k + 1 for k, token in enumerate(tokens) if token == self._newline]
+        cuts = [k for k, token in enumerate(tokens) if token == self._newline and k > 0]
         return [tokens[:cut] for cut in cuts] + [tokens]
 
     def _drop_oldest(self) -> None:

@@ -11,8 +11,8 @@ all that enters a product is an integer (times a power of two, which changes not
   allows. After RMSNorm ``|x| <= sqrt(d)``, which makes the scale of `a` a constant: the largest
   power of two that fits. It is folded into the weights, so that the product comes out in true
   units;
-* values are bounded by the norms of their matrix's rows, which gives them a constant scale as well.
-  So are queries and keys by the spectral norm of their head's matrix; that bound serves to find
+* values are bounded by the norms of their matrix's rows, which gives them a constant scale too. So
+  are queries and keys by the spectral norm of their head's matrix; that bound serves to find
   the norm of each exactly, and each is then rounded by a power of two of its own. Their product
   is a sum over one query and one key only, so that such powers leave it exact;
 * attention weights are integers that sum to about 4096;

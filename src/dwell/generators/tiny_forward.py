@@ -31,8 +31,8 @@ _MAX_BUFFERS = 96
 class KeyValues:
     """Rounded keys and values of the rows of a batch.
 
-    One array `[rows, 2 heads, capacity, head_dim]` a layer: the first `heads` of the second axis are
-    keys, the rest values.
+    One array `[rows, 2 heads, capacity, head_dim]` a layer: the first `heads` of the second axis
+    are keys, the rest values.
     """
 
     def __init__(self, model: TinyModel, rows: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from dwell.errors import GeneratorError, UsageError
 from dwell.generators.tiny_engine import Engine, Job, Result, TextScore
@@ -52,6 +52,7 @@ class EnginePool:
         self.jobs = jobs
         self._options = {"slots": slots, "cache_tokens": cache_tokens}
         self._engine = Engine(self.model, **self._options) if jobs == 1 else None
+        self._blas = ThreadpoolController()
         self._workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
         self._lock = threading.Lock()
 
@@ -84,7 +85,8 @@ class EnginePool:
     def _call(self, method: str, items: Sequence[Any]) -> list[Any]:
         with self._lock:
             if self._engine is not None:
-                found: list[Any] = getattr(self._engine, method)(items)
+                with self._blas.limit(limits=1, user_api="blas"):
+                    found: list[Any] = getattr(self._engine, method)(items)
                 return found
             self._start()
             try:

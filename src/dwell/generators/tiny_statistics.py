@@ -29,7 +29,7 @@ import numpy as np
 from dwell.generators.tiny_engine import TextScore
 from dwell.generators.tiny_pool import EnginePool
 from dwell.generators.tiny_weights import Floats, parse_safetensors
-from dwell.verifiers.head_features import ValueHead, scalar_features
+from dwell.value_head import ValueHead, scalar_features
 
 STATISTICS = frozenset({"surprisal", "self_certainty"})
 HEAD_FILE = "value_head.safetensors"

@@ -28,6 +28,9 @@ from dwell.report.tables import (
 from dwell.report.wording import DASH, compact, is_number, plural, spent_and_charged
 
 
+LONG_ADVICE = 240  # characters; longer advice, one sentence a task, is set smaller
+
+
 def all_sections(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Returns (id, heading, HTML) of each section after the headline; empty ones have no HTML."""
     curves = records(results, "curves")
@@ -110,9 +113,9 @@ PAIRED = (
 )
 
 LAWS = (
-    "<p>What each law says of the budgets beyond those measured. The asymptote is the accuracy "
-    "that no number of draws exceeds; at saturation, further draws add next to nothing. The "
-    "verdict rests on the error at larger N that the fit did not see.</p>"
+    "<p>A law is fitted to the smaller budgets and checked on the larger ones, which it did not "
+    "see. The asymptote is the accuracy that no number of draws exceeds; at saturation, further "
+    "draws add next to nothing. Read both only where the data determine the law.</p>"
 )
 
 DATA = '<div class="controls" id="data-controls"></div>'
@@ -142,7 +145,9 @@ def headline(results: Mapping[str, Any]) -> str:
     """Returns the advice, the note on the demonstration, and the numbers at a glance."""
     parts = []
     if results.get("advice"):
-        parts.append(f'<p class="advice">{escape(str(results["advice"]))}</p>')
+        advice = str(results["advice"])
+        kind = "advice" if len(advice) < LONG_ADVICE else "advice long"
+        parts.append(f'<p class="{kind}">{escape(advice)}</p>')
     if results.get("demo_note"):
         parts.append(f'<p class="note">{escape(str(results["demo_note"]))}</p>')
     parts.append(at_a_glance(records(results, "curves")))
@@ -160,14 +165,15 @@ def at_a_glance(curves: Sequence[Mapping[str, Any]]) -> str:
         if best is None:
             continue
         curve, point = best
-        at = f"N = {compact(point['n'])}, " if is_number(point.get("n")) else ""
+        scale = "N" if curve.get("scale") in (None, "n") else curve["scale"]
+        at = f"{scale} = {compact(point['n'])}, " if is_number(point.get("n")) else ""
         tokens = f"{compact(point.get('tokens_charged'))} tokens"
         task, model = (escape(str(part)) for part in key)
         cells = [
             Html(f"{task}<br><small>{model}</small>"),
             estimate(single) if single else DASH,
             estimate(point),
-            Html(f'{escape(label_of(curve))} <span class="interval">{at}{tokens}</span>'),
+            Html(f'{escape(label_of(curve))} <span class="interval">{escape(at)}{tokens}</span>'),
             estimate(bound[1]) if bound else DASH,
         ]
         rows.append(({}, cells))
@@ -204,7 +210,7 @@ def single_draw(curves: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None
         (c.get("strategy") == "sample", c.get("estimator") in ("exact", "oracle"), p)
         for c in curves
         for p in c.get("points") or []
-        if p.get("n") == 1 and is_number(p.get("accuracy"))
+        if p.get("n") == 1 and c.get("scale") in (None, "n") and is_number(p.get("accuracy"))
     ]
     by_sample = [p for sample, _, p in points if sample]
     exact = [p for _, is_exact, p in points if is_exact]

@@ -47,6 +47,11 @@ def place(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"task": record.get("task", ""), "model": record.get("model", "")}
 
 
+def budget(n: Any, scale: Any) -> tuple[str, Any]:
+    """Returns a budget, and the value to sort by; one that is not of draws says what it is of."""
+    return (compact(n) if scale in (None, "n") else f"{scale} = {compact(n)}"), n
+
+
 def estimate(record: Mapping[str, Any], key: str = "accuracy") -> tuple[Html, Any]:
     """Returns a probability with its interval, and the value to sort by."""
     value = record.get(key)
@@ -113,7 +118,7 @@ def curves_table(results: Mapping[str, Any]) -> str:
         for p in curve.get("points") or []:
             cells = [
                 named(curve), curve.get("task", ""), curve.get("model", ""), estimator,
-                count(p.get("n")), estimate(p), count(p.get("tokens_charged")),
+                budget(p.get("n"), curve.get("scale")), estimate(p), count(p.get("tokens_charged")),
                 count(p.get("flops")), (seconds(p.get("seconds")), p.get("seconds")),
                 count(p.get("problems")),
             ]  # fmt: skip
@@ -141,14 +146,13 @@ def laws_table(results: Mapping[str, Any]) -> str:
         cells = [
             Html(f"{named(curve)}<br><small>{escape(where)}</small>"),
             Html(f"{escape(words(law.get('name')))}<br><small>{escape(params)}</small>"),
-            words(law.get("verdict")),
-            estimate(law, "asymptote"), count(law.get("saturation")),
+            verdict(law), estimate(law, "asymptote"), saturation(law),
             (f"{100 * error:.1f} points", error) if is_number(error) else DASH,
             f"{span(law.get('fitted_n'))} / {span(law.get('holdout_n'))}",
         ]  # fmt: skip
         rows.append((place(curve), cells))
     heads = [
-        "Strategy", "Law and its parameters", "Verdict", "Asymptote",
+        "Strategy", "Law and its parameters", "The data", "Asymptote",
         "Saturates at N", "Error on held-out N", "N fitted / held out",
     ]  # fmt: skip
     caption = "Fitted laws, each checked on budgets that it was not fitted to"
@@ -159,6 +163,7 @@ def laws_table(results: Mapping[str, Any]) -> str:
 
 def frontier_table(results: Mapping[str, Any]) -> str:
     """Returns the points that no cheaper point beats, cheapest first, for each task."""
+    scales = {label_of(c): c.get("scale") for c in records(results, "curves")}
     rows = [r for r in records(results, "frontier") if r.get("on_frontier")]
     rows.sort(key=lambda r: (str(r.get("task", "")), r.get("flops") or 0))
     cells: list[Row] = [
@@ -166,7 +171,8 @@ def frontier_table(results: Mapping[str, Any]) -> str:
             {"task": r.get("task", "")},
             [
                 r.get("model", ""), label_of(r), r.get("task", ""),
-                count(r.get("num_parameters")), count(r.get("n")), count(r.get("flops")),
+                count(r.get("num_parameters")), budget(r.get("n"), scales.get(label_of(r))),
+                count(r.get("flops")),
                 count(r.get("tokens_charged")), estimate(r),
             ],
         )
@@ -201,6 +207,27 @@ def failures_table(results: Mapping[str, Any]) -> str:
     body = table(heads, cells, caption="Failures", num_text_columns=5)
     unfolded = " open" if len(rows) <= 5 else ""
     return f"<details{unfolded}><summary>What failed</summary>{body}{rest}</details>"
+
+
+def verdict(law: Mapping[str, Any]) -> Html:
+    """Returns what the data say of a law's parameters, and why, in words."""
+    said = words(law.get("verdict"))
+    plain = {
+        "identified": "determine it",
+        "weakly identified": "determine it only roughly",
+        "not identified": "do not determine it",
+    }.get(said, said)
+    reasons = "; ".join(map(str, law.get("reasons") or []))
+    return Html(escape(plain) + (f"<br><small>{escape(reasons)}</small>" if reasons else ""))
+
+
+def saturation(law: Mapping[str, Any]) -> tuple[Html, Any]:
+    """Returns the saturation point with its interval where one is given."""
+    value, low, high = (law.get(f"saturation{end}") for end in ("", "_low", "_high"))
+    if not is_number(value):
+        return Html(DASH), None
+    ends = f"[{compact(low)}, {compact(high)}]" if is_number(low) and is_number(high) else ""
+    return Html(f'{compact(value)} <span class="interval">{ends}</span>'), value
 
 
 def words(name: Any) -> str:

@@ -100,7 +100,7 @@ class CountdownTask(Task):
     default_levels = (3, 4)
 
     def generate(self, rng: np.random.Generator, level: int) -> str:
-        """Returns a random solvable problem of `level` numbers, as `G3 7 25 4>72` and a newline."""
+        """Returns a random solvable problem of `level` numbers, as `G3 7 25 4>72`, newline."""
         numbers, _, remains = solve_at_random(rng, level)
         return f"G{' '.join(map(str, numbers))}>{remains[-1][0]}\n"
 
@@ -114,15 +114,15 @@ class CountdownTask(Task):
         return
 
     def extract(self, problem: Problem, text: str) -> str | None:
-        """Returns the set of steps of the last finished pass, sorted, or None.
+        r"""Returns the set of steps of the last finished pass, sorted, or None.
 
         A pass is finished by a step without a comma; passes are divided by lines that are
         no steps, such as the marker `W`. A step whose operands are not at hand, or whose
         remaining list does not follow, gets a comma in the key, so that it fails the check.
 
         Examples:
-            >>> problem = Problem(id="x", prompt="G3 7 25 4>72\\n")
-            >>> text = "25*3=75,7 4 75\\n75+4=79,7 79\\n79-7=72\\n"
+            >>> problem = Problem(id="x", prompt="G3 7 25 4>72\n")
+            >>> text = "25*3=75,7 4 75\n75+4=79,7 79\n79-7=72\n"
             >>> CountdownTask().extract(problem, text)
             '3*25=75 4+75=79 79-7=72'
         """

@@ -61,6 +61,7 @@ class GeneratorSuite:
         assert generator.fingerprint
         assert generator.max_batch >= 1
         assert generator.concurrency >= 1
+        assert generator.slots >= 0
         assert generator.default_max_tokens >= 1
         assert isinstance(generator.provides, frozenset)
         json.dumps(dict(generator.info))

@@ -10,7 +10,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from dwell.errors import VerifierError
 from dwell.protocols import Outcome, VerifyWork
@@ -30,8 +30,8 @@ class CandidateVerifier(ABC):
         wants: statistics that candidates must carry.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int] = 1
+    name: str = ""
+    version: int = 1
     wants: frozenset[str] = frozenset()
     derived: bool = True
     oracle: bool = False

@@ -54,7 +54,8 @@ class Process(CandidateVerifier):
         Raises:
             VerifierError: the candidate lacks `step_value`.
         """
-        return last_step_probability(np.asarray(statistic(candidate, "step_value", self.name)))
+        logits: list[float] = np.asarray(statistic(candidate, "step_value", self.name)).tolist()
+        return last_step_probability(logits)
 
 
 class TextScorer(Protocol):

@@ -74,12 +74,13 @@ function chip(label) {
   }, swatch(label), label, isBound(label) ? boundMark() : null);
 }
 
+const levelsOfDraws = () => levelsHere().filter((r) => ofDraws(labelOf(r)));
 const numbersOf = (rows) => distinct(rows.map((r) => r.n ?? null)).sort((a, b) => a - b);
 
 function fillLevelsControls() {
   const box = byId('levels-controls');
   if (!box) return;
-  const options = numbersOf(levelsHere()).map((n) => [n, compact(n)]);
+  const options = numbersOf(levelsOfDraws()).map((n) => [n, compact(n)]);
   box.replaceChildren(segmented('levels-n', 'N', options, state.levelsN, (n) => { state.levelsN = n; drawLevels(); }));
   box.hidden = options.length < 2;
 }
@@ -104,18 +105,23 @@ function settle() {
     rows.forEach((r) => count.set(r.n ?? null, (count.get(r.n ?? null) ?? 0) + 1));
     return [...count].sort((a, b) => b[1] - a[1] || b[0] - a[0])[0]?.[0];
   };
-  if (!numbersOf(levelsHere()).includes(state.levelsN)) state.levelsN = common(levelsHere());
+  if (!numbersOf(levelsOfDraws()).includes(state.levelsN)) state.levelsN = common(levelsOfDraws());
   if (!numbersOf(pairedHere()).includes(state.pairedN)) state.pairedN = common(pairedHere());
   if (!pairedHere().some((r) => [String(r.a), String(r.b)].includes(state.reference))) state.reference = leader();
 }
 
-// Which strategy to compare with at first: the highest, once there are too many pairs to read.
+// Which strategy to compare with at first, once there are too many pairs to read: the one that
+// most were compared with, and among those the highest.
 function leader() {
   const rows = pairedHere().filter((r) => (r.n ?? null) === state.pairedN);
-  const total = new Map();
-  const add = (label, value) => total.set(String(label), (total.get(String(label)) ?? 0) + value);
+  const sums = new Map();
+  const add = (label, value) => {
+    const [pairs, total] = sums.get(String(label)) ?? [0, 0];
+    sums.set(String(label), [pairs + 1, total + value]);
+  };
   rows.forEach((r) => { add(r.a, r.difference); add(r.b, -r.difference); });
-  return rows.length > 6 ? [...total].sort((a, b) => b[1] - a[1])[0][0] : '';
+  const order = [...sums].sort(([, a], [, b]) => b[0] - a[0] || b[1] - a[1]);
+  return rows.length > 6 ? order[0][0] : '';
 }
 
 function filterTables() {

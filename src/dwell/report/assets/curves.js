@@ -5,6 +5,7 @@ const visible = (label) => !state.hidden.has(label);
 // The points of a curve that have a place on the axis, in its order.
 function pointsOn(curve, axis) {
   const { key } = AXES[axis];
+  if (axis === 'n' && !ofDraws(labelOf(curve))) return [];
   return (curve.points || [])
     .filter((p) => isNumber(p[key]) && isNumber(p.accuracy) && (!state.log || p[key] > 0))
     .sort((a, b) => a[key] - b[key]);
@@ -37,7 +38,7 @@ function hoverText(curve, p, held) {
     isNumber(p.flops) ? `${compact(p.flops)}FLOP` : '',
     isNumber(p.seconds) ? seconds(p.seconds) : '',
   ].filter(Boolean).join(' · ');
-  return `<b>${plain(labelOf(curve))}</b>${isNumber(p.n) ? `, N = ${compact(p.n)}` : ''}<br>`
+  return `<b>${plain(labelOf(curve))}</b>${atBudget(labelOf(curve), p.n)}<br>`
     + `accuracy ${percent(p.accuracy)} ${interval(p.low, p.high)}<br>${cost}`
     + `<br>${compact(p.problems)} problems`
     + `${curve.estimator && !curve.oracle ? ` · ${plain(curve.estimator)}` : ''}`
@@ -165,7 +166,7 @@ function drawCurvesCaption(shown) {
     ...beyond.map((c) => element('span', { class: 'key' },
       `${labelOf(c)} saturates beyond this chart, at N = ${compact(c.law.saturation)}.`)),
     ...shown.filter((c) => !pointsOn(c, state.axis).length).map((c) => element('span', { class: 'key' },
-      `${labelOf(c)} has no place on this axis.`)),
+      `${labelOf(c)} has no place on this axis${ofDraws(labelOf(c)) ? '' : `: its budget is of ${scaleOf(labelOf(c))}`}.`)),
   );
 }
 

@@ -13,6 +13,10 @@ const SYMBOLS = [
 
 const curvesByLabel = new Map(records('curves').map((c) => [labelOf(c), c]));
 const isBound = (label) => Boolean(curvesByLabel.get(label)?.oracle);
+// A strategy whose budget is not a number of draws, such as waits, has no place on an axis of N.
+const scaleOf = (label) => curvesByLabel.get(label)?.scale || 'n';
+const ofDraws = (label) => scaleOf(label) === 'n';
+const atBudget = (label, n) => (isNumber(n) ? `, ${ofDraws(label) ? 'N' : plain(scaleOf(label))} = ${compact(n)}` : '');
 const labels = distinct(['curves', 'levels', 'paired', 'frontier'].flatMap(records).flatMap(
   (r) => ('a' in r ? [String(r.a), String(r.b)] : [labelOf(r)]),
 ));

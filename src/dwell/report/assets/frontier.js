@@ -6,7 +6,7 @@ function frontierHere() {
 
 function frontierText(r) {
   const size = isNumber(r.num_parameters) ? ` (${compact(r.num_parameters)} parameters)` : '';
-  return `<b>${plain(r.model)}</b>${size}<br>${plain(labelOf(r))}, N = ${compact(r.n)}`
+  return `<b>${plain(r.model)}</b>${size}<br>${plain(labelOf(r))}${atBudget(labelOf(r), r.n)}`
     + `${isBound(labelOf(r)) ? ', upper bound' : ''}<br>accuracy ${percent(r.accuracy)} ${interval(r.low, r.high)}`
     + `<br>${compact(r.flops)}FLOP · ${compact(r.tokens_charged)} tokens`
     + `${r.on_frontier ? '<br>on the frontier' : ''}`;

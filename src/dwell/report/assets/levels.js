@@ -2,16 +2,23 @@
 
 const levelsHere = () => records('levels').filter((r) => here(r) && isNumber(r.accuracy));
 
+// The chosen N; for a strategy whose budget is not of draws, the largest that was measured.
+function shownBudget(label) {
+  if (ofDraws(label)) return state.levelsN;
+  return Math.max(...levelsHere().filter((r) => labelOf(r) === label).map((r) => r.n));
+}
+
 function drawLevels() {
   if (!byId('levels')) return;
-  const rows = levelsHere().filter((r) => (r.n ?? null) === state.levelsN);
+  const rows = levelsHere().filter((r) => (r.n ?? null) === shownBudget(labelOf(r)));
   const levels = distinct(levelsHere().map((r) => r.level)).sort((a, b) => (isNumber(a) && isNumber(b) ? a - b : 0));
   const strategies = ranked.filter((l) => visible(l) && rows.some((r) => labelOf(r) === l));
   const grid = byId('levels-panels');
   grid.querySelectorAll('.chart').forEach((node) => Plotly.purge(node));
   grid.replaceChildren(...strategies.map((label, i) => element(
     'figure', {},
-    element('figcaption', {}, swatch(label), ' ', label, isBound(label) ? boundMark() : null),
+    element('figcaption', {}, swatch(label), ' ', label, isBound(label) ? boundMark() : null,
+      ofDraws(label) ? null : element('small', {}, `${scaleOf(label)} = ${compact(shownBudget(label))}`)),
     element('div', {
       class: 'chart', id: `levels-chart-${i}`, role: 'img',
       'aria-label': `Accuracy of ${label} by difficulty: ${spoken(rows, label)}`,

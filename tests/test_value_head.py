@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dwell.verifiers.head_features import SCALARS, ValueHead, scalar_features
+from dwell.value_head import SCALARS, ValueHead, scalar_features
 
 TEXT = "4+5=9\nA9\n"
 NATS = np.array([0.5, 0, 0, 0, 2, 1, 0.25, 4, 0])

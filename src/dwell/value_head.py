@@ -142,7 +142,8 @@ class ValueHead:
         """
         x = np.asarray(hidden, dtype=np.float64)
         if self.reads_scalars:
-            assert scalars is not None and len(scalars) == len(x)
+            assert scalars is not None
+            assert len(scalars) == len(x)
             x = np.concatenate([x, np.asarray(scalars, dtype=np.float64)], axis=1)
         last = len(self.layers) - 1
         for k, (weight, bias) in enumerate(self.layers):
