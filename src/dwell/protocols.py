@@ -231,5 +231,5 @@ class Task(Protocol):
         ...
 
     def check(self, problem: Problem, answer: str) -> bool:
-        """Whether an extracted answer is right. (No answer never is, and is not asked about.)"""
+        """Whether an extracted answer is right; no answer never is, and is not asked about."""
         ...

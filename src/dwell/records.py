@@ -71,7 +71,8 @@ class Usage:
 
     Attributes:
         calls: draws delivered.
-        prompt_tokens: prompt tokens read; once per `Generate` if the generator shares prefixes.
+        prompt_tokens: prompt tokens read; if the generator shares prefixes, once per `Generate`,
+            and not again for a text that the run has seen written.
         cached_tokens: prompt tokens that a shared prefix saved.
         output_tokens: tokens generated.
         verifier_tokens: tokens read or written by verifiers.

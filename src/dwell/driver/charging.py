@@ -16,7 +16,7 @@ import numpy as np
 from dwell.budget import CACHED, CALLS, FLOPS, OUTPUT, PROMPT, RUNS, STEPS, USD, VERIFIER, Meter
 from dwell.driver.threads import Unit
 from dwell.errors import OutOfBudget
-from dwell.records import USAGE_KINDS, Candidate, Draw, Usage
+from dwell.records import USAGE_KINDS, Candidate, Context, Draw, Usage
 from dwell.requests import Generate, Request, Run, Verify
 
 
@@ -67,26 +67,56 @@ def count_draws(request: Request) -> int:
             return 1
 
 
-def serve(unit: Unit, meter: Meter, slots: Slots) -> Charge:
+class Written:
+    """Texts that a run has seen written, which a continuation need not pay to read again.
+
+    A tree of steps is so charged for its tokens once, as a cache of prefixes serves it.
+    """
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self) -> None:
+        self._tokens: dict[Any, dict[str, int]] = {}
+
+    def add(self, candidate: Candidate, draw: Draw) -> None:
+        """Note a text that may be continued, and how many tokens it and its prompt have."""
+        known = self._tokens.setdefault(candidate.context.messages, {})
+        known[candidate.text] = draw.prompt_tokens + draw.output_tokens
+
+    def tokens(self, context: Context) -> int:
+        """How many tokens of an unfinished text this run has already seen."""
+        known = self._tokens.get(context.messages)
+        if not known or not context.partial:
+            return 0
+        exact = known.get(context.partial)
+        if exact is not None:
+            return exact
+        return max((n for text, n in known.items() if context.partial.startswith(text)), default=0)
+
+
+def serve(unit: Unit, meter: Meter, slots: Slots, written: Written) -> Charge:
     """The reply to a unit whose draws are all here."""
     match unit.request:
         case Generate():
-            return _generate(unit, meter, slots)
+            return _generate(unit, unit.request, meter, slots, written)
         case Verify():
             return _verify(unit, unit.request, meter, slots)
         case _:
             return _single(unit, meter, slots)
 
 
-def _generate(unit: Unit, meter: Meter, slots: Slots) -> Charge:
+def _generate(
+    unit: Unit, request: Generate, meter: Meter, slots: Slots, written: Written
+) -> Charge:
     """Deliver draws in index order; withhold what does not fit."""
     key, first, clock = unit.keys[0], unit.first[0], unit.clock
     total = [0.0] * 10
     candidates: list[Candidate] = []
-    limited, was_read = meter.limited, False
+    limited, was_read, known = meter.limited, False, written.tokens(request.context)
     for offset, draw in enumerate(unit.draws):
         assert draw is not None
-        saved = key.prompt_cost(draw.prompt_tokens) if was_read else None
+        shared = draw.prompt_tokens if was_read else min(known, draw.prompt_tokens)
+        saved = key.prompt_cost(shared) if shared else None
         finish = slots.occupy(unit.clock, draw.seconds - (saved.seconds if saved else 0.0))
         if limited:
             extra = [0.0] * 10
@@ -103,6 +133,7 @@ def _generate(unit: Unit, meter: Meter, slots: Slots) -> Charge:
         if finish > clock:
             clock = finish
         candidates.append(key.candidate(first + offset, draw))
+        written.add(candidates[-1], draw)
     return Charge(tuple(candidates), total, clock)
 
 

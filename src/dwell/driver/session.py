@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dwell.budget import Meter
-from dwell.driver.charging import Charge, Slots, count_draws, serve
+from dwell.driver.charging import Charge, Slots, Written, count_draws, serve
 from dwell.driver.threads import Join, KeyRef, Order, Owner, Thread, Unit
 from dwell.errors import DwellError, LedgerError, StrategyError
 from dwell.protocols import Strategy
@@ -89,6 +89,7 @@ class Session:
         self._completed: dict[int, Unit] = {}
         self._digest = blake2b(digest_size=16)
         self._slots = Slots(slots)
+        self._written = Written()
         self._votes: Counter[str] = Counter()
         self._completions = self._refused = 0
         self._root = Thread(self, strategy.solve(problem.public(), rng), self, 0, 0.0)
@@ -289,7 +290,7 @@ class Session:
         return self._completed.pop(next(iter(self._completed)))
 
     def _deliver(self, unit: Unit) -> None:
-        charge = serve(unit, self.meter, self._slots)
+        charge = serve(unit, self.meter, self._slots, self._written)
         self._charge(unit.request, charge)
         if charge.error is not None:
             self._refused += 1

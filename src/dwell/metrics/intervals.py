@@ -129,7 +129,7 @@ def beta_posterior(
     c, n = _trials(num_correct, num_samples)
     _z(level)
     tail = (1 - level) / 2
-    low, high = (betaincinv(c + 1, n - c + 1, q) for q in (tail, 1 - tail))
+    low, high = (np.asarray(betaincinv(c + 1, n - c + 1, q), float) for q in (tail, 1 - tail))
     return Interval(value=(c + 1) / (n + 2), low=low, high=high, level=level)
 
 
