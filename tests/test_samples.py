@@ -28,7 +28,7 @@ def ledger(study):
 def table(study, ledger):
     return DrawTable(
         ledger, study_world.model().fingerprint, study.problems, study.tasks["chain"],
-        study.verifiers(), (study.spec.seed, study.spec.streams),
+        study.verifiers, (study.spec.seed, study.spec.streams),
     )  # fmt: skip
 
 

@@ -120,7 +120,7 @@ class ValueHead:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, npt.NDArray[np.generic]]) -> ValueHead:
         """Builds the head from `layer{k}.weight` and `layer{k}.bias`, k = 1, 2, ..."""
-        layers = []
+        layers: list[tuple[Values, Values]] = []
         while f"layer{len(layers) + 1}.weight" in tensors:
             name = f"layer{len(layers) + 1}"
             weight = np.asarray(tensors[f"{name}.weight"], dtype=np.float64)
@@ -131,7 +131,8 @@ class ValueHead:
     @property
     def reads_scalars(self) -> bool:
         """Whether the first layer expects the scalars behind the hidden state."""
-        return self.layers[0][0].shape[1] % 32 == len(SCALARS)
+        width: int = self.layers[0][0].shape[1]
+        return width % 32 == len(SCALARS)
 
     def logits(self, hidden: Values, scalars: Values | None = None) -> Values:
         """Returns `[S]` logits; the same bits for a row whatever the other rows are.

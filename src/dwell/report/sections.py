@@ -27,7 +27,6 @@ from dwell.report.tables import (
 )
 from dwell.report.wording import DASH, compact, is_number, plural, spent_and_charged
 
-
 LONG_ADVICE = 240  # characters; longer advice, one sentence a task, is set smaller
 
 

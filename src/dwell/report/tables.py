@@ -118,9 +118,9 @@ def curves_table(results: Mapping[str, Any]) -> str:
         for p in curve.get("points") or []:
             cells = [
                 named(curve), curve.get("task", ""), curve.get("model", ""), estimator,
-                budget(p.get("n"), curve.get("scale")), estimate(p), count(p.get("tokens_charged")),
-                count(p.get("flops")), (seconds(p.get("seconds")), p.get("seconds")),
-                count(p.get("problems")),
+                budget(p.get("n"), curve.get("scale")), estimate(p),
+                count(p.get("tokens_charged")), count(p.get("flops")),
+                (seconds(p.get("seconds")), p.get("seconds")), count(p.get("problems")),
             ]  # fmt: skip
             rows.append((place(curve), cells))
     heads = [

@@ -100,10 +100,11 @@ function fillPairedControls() {
 
 // Choices that the new task and model do not offer fall back to one that they do.
 function settle() {
+  // The largest N at which most strategies were measured.
   const common = (rows) => {
-    const count = new Map();
-    rows.forEach((r) => count.set(r.n ?? null, (count.get(r.n ?? null) ?? 0) + 1));
-    return [...count].sort((a, b) => b[1] - a[1] || b[0] - a[0])[0]?.[0];
+    const count = (n) => rows.filter((r) => (r.n ?? null) === n).length;
+    const most = Math.max(...numbersOf(rows).map(count));
+    return numbersOf(rows).findLast((n) => count(n) >= 0.7 * most);
   };
   if (!numbersOf(levelsOfDraws()).includes(state.levelsN)) state.levelsN = common(levelsOfDraws());
   if (!numbersOf(pairedHere()).includes(state.pairedN)) state.pairedN = common(pairedHere());

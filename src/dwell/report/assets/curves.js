@@ -78,6 +78,9 @@ function errorBars(points, color) {
   };
 }
 
+// A law that the data do not determine is drawn faintly, and marks no saturation.
+const undetermined = (curve) => curve.law.verdict === 'not identified';
+
 function lawTraces(curve, withBand) {
   const rows = curve.law && state.laws ? (curve.law.band || []).filter((b) => isNumber(b.mean)) : [];
   const placedRows = rows
@@ -89,9 +92,10 @@ function lawTraces(curve, withBand) {
   const name = plain(String(curve.law.name || 'law').replaceAll('_', ' '));
   const over = [{
     type: 'scatter', mode: 'lines', x: xs, y: placedRows.map((b) => b.mean),
-    line: { color, width: 1.8, dash: 'dash' },
+    line: { color: undetermined(curve) ? faded(color, 0.4) : color, width: 1.8, dash: 'dash' },
     text: placedRows.map((b) => `<b>${plain(labelOf(curve))}</b>, law: ${name}<br>`
-      + `N = ${compact(b.n)}: ${percent(b.mean)} ${interval(b.low, b.high)}`),
+      + `N = ${compact(b.n)}: ${percent(b.mean)} ${interval(b.low, b.high)}`
+      + `${undetermined(curve) ? '<br>the data do not determine this law' : ''}`),
     hovertemplate: '%{text}<extra></extra>',
   }, ...saturationTrace(curve, placedRows, color)];
   const sure = placedRows.filter((b) => isNumber(b.low) && isNumber(b.high));
@@ -105,7 +109,7 @@ function lawTraces(curve, withBand) {
 function saturationTrace(curve, rows, color) {
   const n = curve.law.saturation;
   const i = rows.findIndex((b) => b.n >= n);
-  if (!isNumber(n) || i < 0 || n < rows[0].n) return [];
+  if (undetermined(curve) || !isNumber(n) || i < 0 || n < rows[0].n) return [];
   const [a, b] = [rows[Math.max(0, i - 1)], rows[i]];
   const share = b.n === a.n ? 0 : Math.log(n / a.n) / Math.log(b.n / a.n);
   return [{
@@ -137,7 +141,7 @@ function drawCurves() {
   const xs = shown.flatMap((c) => pointsOn(c, state.axis).map((p) => p[AXES[state.axis].key]));
   const laws = shown.flatMap((c) => (state.laws && c.law ? c.law.band || [] : []));
   const x = { title: AXES[state.axis].title, type: state.log ? 'log' : 'linear' };
-  if (state.axis === 'n' && state.log) Object.assign(x, drawTicks([...xs, ...laws.map((b) => b.n)]));
+  if (state.axis === 'n' && state.log) Object.assign(x, drawTicks(xs, Math.max(...laws.map((b) => b.n))));
   else if (state.log) Object.assign(x, logTicks(xs));
   else Object.assign(x, { tickformat: '~s', rangemode: 'tozero' });
   const y = { title: 'accuracy', range: accuracyRange([...values, ...laws.map((b) => b.mean)]) };
@@ -154,7 +158,7 @@ function drawCurves() {
 
 function drawCurvesCaption(shown) {
   const laws = shown.some((c) => c.law) && state.laws;
-  const beyond = shown.filter((c) => state.laws && isNumber(c.law?.saturation)
+  const beyond = shown.filter((c) => state.laws && isNumber(c.law?.saturation) && !undetermined(c)
     && !saturationTrace(c, (c.law.band || []).filter((b) => isNumber(b.mean)), '#000000').length);
   const key = [
     ...(laws ? [['fitted law', lawKey('5 3')], ['point used in the fit', dotKey(true)],

@@ -103,11 +103,17 @@ function accuracyRange(values) {
   return [Math.max(-0.02, low - air), Math.min(1.02, high + air)];
 }
 
-// Ticks of a logarithmic axis of draws: the measured N themselves, thinned to what fits.
-function drawTicks(values) {
-  const all = distinct(values.filter((v) => isNumber(v) && v > 0)).sort((a, b) => a - b);
-  const step = Math.ceil(all.length / (isNarrow() ? 8 : 14)) || 1;
-  return ticksAt(all.filter((_, i) => (all.length - 1 - i) % step === 0));
+// Ticks of a logarithmic axis of draws: the measured N, and their doublings as far as a law goes;
+// thinned to what fits, and none so close to another that their texts would touch.
+function drawTicks(measured, end) {
+  const all = distinct(measured.filter((v) => isNumber(v) && v > 0)).sort((a, b) => a - b);
+  if (!all.length) return {};
+  while (all.at(-1) * 2 <= end) all.push(all.at(-1) * 2);
+  const least = Math.log(all.at(-1) / all[0]) / (isNarrow() ? 8 : 20);
+  const kept = all.toReversed().reduce(
+    (list, v) => (list.length && Math.log(list.at(-1) / v) < least ? list : [...list, v]), [],
+  );
+  return ticksAt(kept);
 }
 
 // Ticks of any logarithmic axis: 1, 2, 5 of each decade, or fewer where they would crowd.
