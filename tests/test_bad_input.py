@@ -42,7 +42,7 @@ FLAGS = ("--model", "coin:0.6", "--task", "chain:4")
     ("flags", "rules"),
     [
         (("--strategy", "majorty"), ("majorty", "Did you mean majority")),
-        (("--strategy", "majority:n=0"), ("`n` must be at least 1", "n=0")),
+        (("--strategy", "majority:n=0"), ("`n` must be", "n=0")),
         (("--strategy", "majority:n=many"), ("n",)),
         (("--strategy", "majority:width=3"), ("width",)),
         (("--strategy", "majority", "--budgets", "0,4"), ("at least 1",)),

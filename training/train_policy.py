@@ -40,8 +40,8 @@ class Recipe:
         countdown_shares: (first data pool, share of traces that are countdown) pairs.
         slip_scales: (first data pool, factor on the designed slip rate) pairs.
         quantised_from: First step with fake quantisation of the weights.
-        kept_steps: Steps whose policies are kept, for the weak verifier.
-        grown_from: Size whose finished policy this one starts from, its width doubled.
+        kept_steps: Steps whose policies are kept, to grow from and for the weak verifier.
+        grown_from: (size, step): start from that kept policy, its width doubled.
     """
 
     steps: int
@@ -51,7 +51,7 @@ class Recipe:
     slip_scales: tuple[tuple[int, float], ...]
     quantised_from: int
     kept_steps: tuple[int, ...] = ()
-    grown_from: str = ""
+    grown_from: tuple[str, int] | None = None
     batch_tokens: int = 4096
     pool_traces: int = 8192
     muon_lr: float = 0.02
@@ -61,9 +61,17 @@ class Recipe:
 
 RECIPES = {
     "0.2m": Recipe(
-        steps=4500,
+        steps=3200,
         seed=1,
-        rate_knots=((0, 0.0), (60, 1.0), (700, 1.0), (2000, 0.0), (2060, 0.7), (4500, 0.0)),
+        rate_knots=(
+            (0, 0.0),
+            (60, 1.0),
+            (700, 1.0),
+            (2000, 0.0),
+            (2060, 0.7),
+            (2450, 0.588),
+            (3200, 0.0),
+        ),
         countdown_shares=((0, 0.60), (14, 0.40)),
         slip_scales=((0, 1.0), (14, 0.75)),
         quantised_from=1700,
@@ -71,11 +79,19 @@ RECIPES = {
     "0.8m": Recipe(
         steps=4700,
         seed=2,
-        rate_knots=((0, 0.0), (60, 1.0), (1050, 1.0), (1750, 0.641), (4000, 0.0), (4030, 0.4), (4700, 0.0)),
+        rate_knots=(
+            (0, 0.0),
+            (60, 1.0),
+            (1050, 1.0),
+            (1750, 0.641),
+            (4000, 0.0),
+            (4030, 0.4),
+            (4700, 0.0),
+        ),
         countdown_shares=((0, 0.76), (13, 0.50), (18, 0.40), (28, 0.25)),
         slip_scales=((0, 1.0), (18, 0.75), (28, 1.0)),
         quantised_from=3400,
-        kept_steps=(750, 2600),
+        kept_steps=(2600, 4000),
     ),
     "3m": Recipe(
         steps=500,
@@ -84,7 +100,7 @@ RECIPES = {
         countdown_shares=((0, 0.70),),
         slip_scales=((0, 0.75),),
         quantised_from=400,
-        grown_from="0.8m",
+        grown_from=("0.8m", 4000),
     ),
 }
 
@@ -174,11 +190,12 @@ def make_optimizers(policy: Policy, recipe: Recipe) -> list[torch.optim.Optimize
 
 def _first_policy(size: str, recipe: Recipe) -> Policy:
     """Returns fresh random weights, or a smaller policy grown to this size."""
-    if not recipe.grown_from:
+    if recipe.grown_from is None:
         return Policy(SHAPES[size])
-    folder = TRAINING.parent / "src" / "dwell" / "models" / f"tiny-{recipe.grown_from}"
+    source, step = recipe.grown_from
+    folder = TRAINING / "runs" / source / f"step-{step}"
     if not folder.exists():
-        raise SystemExit(f"{size} grows from {folder}. Train {recipe.grown_from} first.")
+        raise SystemExit(f"{size} grows from {folder}. Train {source} first.")
     return grow(load_policy(folder), torch.Generator().manual_seed(recipe.seed))
 
 

@@ -1,9 +1,9 @@
 """Trains the weak process verifier: `python training/train_weak_verifier.py`.
 
-A copy of the 0.8m backbone with a linear head at every newline, fine-tuned briefly on rollouts
-of an unfinished policy, whose mistakes are of other kinds than the finished policy's. Pooled
-over problems it looks decent, because it reads the difficulty off the prompt; picking the best
-of many texts by it goes wrong. It ships so that this can be seen and studied: do not use it.
+A copy of the half-trained 0.8m backbone with a linear head at every newline, fine-tuned briefly
+on that backbone's own rollouts, whose mistakes are of other kinds than the finished policy's.
+Pooled over problems it looks decent, because it reads the difficulty off the prompt; picking the
+best of many texts by it goes wrong. It ships so that this can be studied: do not use it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def newline_logits(
 def main() -> None:
     """Reads the command line, rolls out, fine-tunes and exports."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rollouts-from", default=str(TRAINING / "runs" / "0.8m" / "step-2600"))
+    parser.add_argument("--policy", default=str(TRAINING / "runs" / "0.8m" / "step-2600"))
     parser.add_argument("--problems", type=int, default=1500, help="training problems a task")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=MODELS / "weak-verifier")
@@ -78,8 +78,8 @@ def main() -> None:
         for task in ("chain", "countdown")
         for problem in problems_of(task, args.problems, seed=SEED, split="train")
     ]
-    rollouts = roll_out(load_model(args.rollouts_from), problems, draws=4, seed=SEED)
-    policy = load_policy(MODELS / "tiny-0.8m")
+    rollouts = roll_out(load_model(args.policy), problems, draws=4, seed=SEED)
+    policy = load_policy(Path(args.policy))
     policy.fake_quantisation = True
     head = torch.nn.Linear(policy.shape.width, 1)
     trained = [p for name, p in policy.named_parameters() if name not in ("head", "embed")]
@@ -107,7 +107,7 @@ def main() -> None:
             losses = []
     facts = {
         "kind": "weak process verifier",
-        "rollouts_from": Path(args.rollouts_from).name,
+        "policy": "tiny-0.8m at " + Path(args.policy).name,
         "rollouts": len(rollouts.tokens),
         "right": round(float(rollouts.right.mean()), 4),
         "steps": len(plan),
@@ -121,7 +121,7 @@ def main() -> None:
         "layer1.weight": weight.numpy().astype(np.float32),
         "layer1.bias": bias.numpy().astype(np.float32),
     }
-    metadata = {"inputs": json.dumps(["hidden"]), "policy": "tiny-0.8m"}
+    metadata = {"inputs": json.dumps(["hidden"]), "policy": "any"}
     write_safetensors(args.out / "value_head.safetensors", tensors, metadata)
     log_path = TRAINING / "logs" / "weak-verifier.jsonl"
     log_path.write_text("".join(json.dumps(row) + "\n" for row in [facts, *log]))

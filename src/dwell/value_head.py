@@ -120,7 +120,7 @@ class ValueHead:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, npt.NDArray[np.generic]]) -> ValueHead:
         """Builds the head from `layer{k}.weight` and `layer{k}.bias`, k = 1, 2, ..."""
-        layers: list[tuple[Values, Values]] = []
+        layers: list[tuple[Doubles, Doubles]] = []
         while f"layer{len(layers) + 1}.weight" in tensors:
             name = f"layer{len(layers) + 1}"
             weight = np.asarray(tensors[f"{name}.weight"], dtype=np.float64)

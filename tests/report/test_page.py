@@ -196,6 +196,34 @@ def test_single_draw_is_not_read_from_a_search_at_n_1(results: dict[str, Any]) -
     assert glance.count('<td class="number">–</td>') == 2 * 4  # no single draw, no upper bound
 
 
+def test_a_budget_that_is_not_of_draws_says_of_what() -> None:
+    curve = {"strategy": "budget_forcing", "label": "budget forcing", "scale": "waits"}
+    point = {"n": 1, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+    document = Document(page({"curves": [{**curve, "estimator": "exact", "points": [point]}]}))
+    assert "waits = 1" in document.text
+    assert "N = 1" not in document.text
+    assert document.texts.count("50.0% ") == 2  # highest and point; one wait is not one draw
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [
+        ("identified", "determine it"),
+        ("weakly identified", "determine it only roughly"),
+        ("not identified", "do not determine it"),
+        ("said_otherwise", "said otherwise"),
+    ],
+)
+def test_laws_say_in_words_what_the_data_determine(verdict: str, says: str) -> None:
+    law = {"name": "best_of", "verdict": verdict, "reasons": ["c may lie anywhere"]}
+    law |= {"saturation": 22.0, "saturation_low": 18.0, "saturation_high": 30.0}
+    curve = {"strategy": "best_of_n", "points": [{"n": 1, "accuracy": 0.5}], "law": law}
+    document = Document(page({"curves": [curve]}))
+    assert says in document.texts
+    assert "c may lie anywhere" in document.texts
+    assert "22 [18, 30]" in document.text
+
+
 def test_same_results_give_the_same_bytes(results: dict[str, Any], tmp_path: Path) -> None:
     first = render(results, tmp_path / "a.html").read_bytes()
     again = {k: copy.deepcopy(results[k]) for k in reversed(results)}

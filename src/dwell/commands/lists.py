@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dwell.generators.tiny_models import MODELS
 from dwell.strategies import STRATEGIES
@@ -16,7 +16,12 @@ from dwell.tasks import TASKS
 @click.command()
 def strategies() -> None:
     """List the strategies: parameters with defaults, and the paper."""
-    table = Table("strategy", "parameters (first: what budgets sweep)", "what it does", "paper")
+    table = Table(
+        Column("strategy", no_wrap=True),
+        "parameters (first: what budgets sweep)",
+        "what it does",
+        "paper",
+    )
     for name, kind in STRATEGIES.items():
         given = {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]
         ordered = [kind.scale, *(key for key in given if key != kind.scale)]

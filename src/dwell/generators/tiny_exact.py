@@ -54,8 +54,9 @@ class ExactLayer:
         rotation: `[max_positions, d]` complex64: RoPE for queries and for keys, into codes.
         score_steps: `[2 heads]` powers of two: for the query heads what a query's unit times a
             key's unit is worth, for the key heads 1.
-        value_units: codes per unit of a value.
-        output_units: integers per value code in the input of `output`.
+        value_units: `[d]` codes per unit of a value, equal within a head.
+        mixture_units: `[heads, 1]` units of `output`'s input per code of a value.
+        output_steps: what an integer in the input of `output` is worth.
         output: `[d, d]`, into units of the residual stream.
         ff_units: integers per unit of the normalised input of `gate` and `up`.
         gate: `[d, f]`, negated.
@@ -68,8 +69,9 @@ class ExactLayer:
     query_key_value: Floats
     rotation: Rotation
     score_steps: Floats
-    value_units: float
-    output_units: float
+    value_units: Floats
+    mixture_units: Floats
+    output_steps: float
     output: Floats
     ff_units: float
     gate: Floats
@@ -167,11 +169,10 @@ def _scale_layer(model: TinyModel, index: int, residual_units: float) -> ExactLa
     key_units = np.sqrt(score_units * query_bound / key_bound)
     # sum of attention weights: PROB_UNITS, plus the rounding of every weight
     value_limit = EXACT / (PROB_UNITS + config.max_positions / 2) - 1.0
-    value_rows = np.sqrt((value.true**2).sum(axis=1)) * norm
-    value_units = value_limit / float(value_rows.max()) / SLACK
-    mixed = math.sqrt(
-        float(((_head_norms(value, dim) * norm * value_units + rounding) ** 2).sum())
-    )
+    value_rows = np.sqrt((value.true**2).sum(axis=1)).reshape(-1, dim).max(axis=1) * norm
+    value_units = value_limit / np.maximum(value_rows, 1e-12) / SLACK
+    # a mixture of values is no longer than the longest of them
+    mixed = float(np.linalg.norm(_head_norms(value, dim) * norm + rounding / value_units))
     output_units = (EXACT / output.largest_norm() - math.sqrt(width) / 2) / mixed / SLACK
     gate_rows, up_rows = (np.sqrt((matrix.true**2).sum(axis=1)) for matrix in (gate, up))
     inner_bound = float(np.linalg.norm(gate_rows * up_rows)) * norm_ff**2
@@ -190,8 +191,9 @@ def _scale_layer(model: TinyModel, index: int, residual_units: float) -> ExactLa
         score_steps=np.concatenate([1.0 / score_units, np.ones_like(score_units)]).astype(
             np.float32
         ),
-        value_units=value_units,
-        output_units=output_units,
+        value_units=np.repeat(value_units, dim).astype(np.float32),
+        mixture_units=(output_units / value_units).astype(np.float32)[:, None],
+        output_steps=1.0 / output_units,
         output=output.fold(residual_units),
         ff_units=ff_units,
         gate=gate.fold(-1.0 / ff_units),

@@ -201,7 +201,7 @@ class Forward:
         np.matmul(buffers.codes, layer.query_key_value, out=buffers.qkv)
         np.multiply(buffers.turned, layer.rotation.take(places, axis=0), out=buffers.turned)
         self._round_heads(layer, buffers)
-        np.multiply(buffers.value, np.float32(layer.value_units), out=buffers.value)
+        np.multiply(buffers.value, layer.value_units, out=buffers.value)
         np.rint(buffers.value, out=buffers.value)
 
     def _round_heads(self, layer: ExactLayer, buffers: _Buffers) -> None:
@@ -250,13 +250,12 @@ class Forward:
         ones = np.ones(span, np.float32)
         np.multiply(flat, (np.float32(PROB_UNITS) / (flat @ ones))[:, None], out=flat)
         np.rint(flat, out=flat)
-        share = np.float32(layer.output_units) / (flat @ ones)
+        share = layer.mixture_units / (flat @ ones).reshape(rows, heads, length)
         mixed = scores @ slab[:, heads:]
-        np.multiply(mixed, share.reshape(rows, heads, length, 1), out=mixed)
+        np.multiply(mixed, share[..., None], out=mixed)
         np.rint(mixed, out=buffers.mixed.reshape(shape).transpose(0, 2, 1, 3))
         np.matmul(buffers.mixed, layer.output, out=buffers.update)
-        back = np.float32(1.0 / (layer.output_units * layer.value_units))
-        np.multiply(buffers.update, back, out=buffers.update)
+        np.multiply(buffers.update, np.float32(layer.output_steps), out=buffers.update)
         np.rint(buffers.update, out=buffers.update)
         np.add(buffers.residual, buffers.update, out=buffers.residual)
 
