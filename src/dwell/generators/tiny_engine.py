@@ -27,7 +27,7 @@ from dwell.generators.tiny_weights import Floats, TinyModel
 __all__ = ["Engine", "Job", "Result", "Status", "TextScore"]
 
 _PREFILL_ROWS = 32  # prompts read together
-_PREFILL_TOKENS = 2048  # positions read together, padding included
+_PREFILL_TOKENS = 1024  # positions read together, padding included
 
 
 @dataclass(slots=True)

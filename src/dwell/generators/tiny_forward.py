@@ -10,6 +10,7 @@ jobs or sampling.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,6 @@ _HEAD_NORM = 4096.0  # a query's norm and a key's norm in integers are below it
 _EXPONENT = np.int32(0x7F800000)  # the exponent's bits of a float32
 _GROWTH = 32  # positions by which a cache grows
 _EXACT_SQUARES = 2.0**53
-_MAX_BUFFERS = 96
 
 
 class KeyValues:
@@ -81,29 +81,46 @@ class KeyValues:
 
 
 class _Buffers:
-    """Arrays for `rows` positions at once, and views of them, made once per shape."""
+    """Work space for `rows` positions at once: views of larger work space if that is given."""
 
-    def __init__(self, model: TinyModel, rows: int) -> None:
+    def __init__(self, model: TinyModel, rows: int, larger: _Buffers | None = None) -> None:
         config = model.config
-        width, inner = config.width, config.inner
-        self.residual = np.empty((rows, width), np.float32)
-        self.double = np.empty((rows, width), np.float64)
-        self.codes = np.empty((rows, width), np.float32)
-        self.squares = np.empty((2 * config.num_layers + 1, rows), np.float64)
-        self.qkv = np.empty((rows, 3 * width), np.float32)
-        self.query_key = self.qkv[:, : 2 * width]
+        width, inner, heads = config.width, config.inner, 2 * config.num_heads
+        self.arrays: dict[str, Any] = {
+            name: np.empty((rows, columns), kind) if larger is None else larger.arrays[name][:rows]
+            for name, columns, kind in (
+                ("residual", width, np.float32),
+                ("double", width, np.float64),
+                ("codes", width, np.float32),
+                ("squares", 2 * config.num_layers + 1, np.float64),
+                ("qkv", 3 * width, np.float32),
+                ("rounded", 2 * width, np.float32),
+                ("mixed", width, np.float32),
+                ("update", width, np.float32),
+                ("gate", inner, np.float32),
+                ("up", inner, np.float32),
+                ("exp", inner, np.float32),
+                ("wide", inner, np.float64),
+            )
+        }
+        self.residual: Floats = self.arrays["residual"]
+        self.double: Doubles = self.arrays["double"]
+        self.codes: Floats = self.arrays["codes"]
+        self.squares: Doubles = self.arrays["squares"].reshape(-1, rows)  # one row a norm
+        self.qkv: Floats = self.arrays["qkv"]
+        self.query_key: Floats = self.qkv[:, : 2 * width]
         self.turned = self.query_key.view(np.complex64)
-        self.value = self.qkv[:, 2 * width :]
-        self.heads = self.query_key.reshape(rows, 2 * config.num_heads, config.head_dim)
+        self.value: Floats = self.qkv[:, 2 * width :]
+        self.heads = self.query_key.reshape(rows, heads, config.head_dim)
         self.query = self.heads[:, : config.num_heads]
-        self.key_value = self.qkv[:, width:].reshape(rows, 2 * config.num_heads, config.head_dim)
-        self.rounded = np.empty((rows, 2 * width), np.float32)
-        self.mixed = np.empty((rows, width), np.float32)
-        self.update = np.empty((rows, width), np.float32)
-        self.gate = np.empty((rows, inner), np.float32)
-        self.up = np.empty((rows, inner), np.float32)
-        self.exp = np.empty((rows, inner), np.float32)
-        self.wide = np.empty((rows, inner), np.float64)
+        self.key_value = self.qkv[:, width:].reshape(rows, heads, config.head_dim)
+        self.rounded: Floats = self.arrays["rounded"]
+        self.mixed: Floats = self.arrays["mixed"]
+        self.update: Floats = self.arrays["update"]
+        self.gate: Floats = self.arrays["gate"]
+        self.up: Floats = self.arrays["up"]
+        self.exp: Floats = self.arrays["exp"]
+        self.wide: Doubles = self.arrays["wide"]
 
 
 class Forward:
@@ -118,6 +135,7 @@ class Forward:
         self.model = model
         self.exact = scale_model(model)
         self._buffers: dict[int, _Buffers] = {}
+        self._largest = 0
         self._scores: Floats = np.empty(0, np.float32)
         self._log_units = np.float32(math.log(self.exact.exp_units))
 
@@ -178,12 +196,14 @@ class Forward:
         """Returns final states in true units: what the output head reads, `[B, d]`."""
         return states * np.float32(1.0 / self.exact.head_units)
 
-    def _buffers_for(self, size: int) -> _Buffers:
-        if size not in self._buffers:
-            if len(self._buffers) >= _MAX_BUFFERS:
-                self._buffers.clear()
-            self._buffers[size] = _Buffers(self.model, size)
-        return self._buffers[size]
+    def _buffers_for(self, rows: int) -> _Buffers:
+        if rows > self._largest:
+            self._largest = rows
+            self._buffers = {rows: _Buffers(self.model, rows)}
+        if rows not in self._buffers:
+            larger = self._buffers[self._largest]
+            self._buffers[rows] = _Buffers(self.model, rows, larger)
+        return self._buffers[rows]
 
     def _normalise(self, buffers: _Buffers, index: int, units: float) -> None:
         """RMSNorm, rounded to integers: rint(units * x / sqrt(mean x^2 + eps))."""
