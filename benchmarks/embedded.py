@@ -63,9 +63,6 @@ budgets = [1, 4, 16]
 name = "beam"
 budgets = [1, 4, 16]
 [[strategies]]
-name = "rebase"
-budgets = [1, 4, 16]
-[[strategies]]
 name = "budget_forcing"
 budgets = [0, 1, 2]
 """

@@ -53,7 +53,8 @@ def best_of(
     for size in sizes:
         hits = []
         for members in _groups(problem):
-            for first in range(0, len(members) - size + 1, size):
+            # A few texts are unfinished and left out, so the last group may lack some.
+            for first in range(0, len(members) - int(0.9 * size) + 1, size):
                 part = members[first : first + size]
                 hits.append(labels[part][np.argmax(values[part])])
         if hits:
