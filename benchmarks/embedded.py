@@ -52,16 +52,8 @@ verifier = "process_weak"
 name = "best_of_n"
 verifier = "worst_surprisal"
 [[strategies]]
-name = "best_of_n"
-verifier = "self_certainty"
-[[strategies]]
-name = "adaptive_consistency"
-[[strategies]]
 name = "particle"
-budgets = [1, 4, 16]
-[[strategies]]
-name = "beam"
-budgets = [1, 4, 16]
+budgets = [4]
 [[strategies]]
 name = "budget_forcing"
 budgets = [0, 1, 2]

@@ -61,19 +61,11 @@ class Recipe:
 
 RECIPES = {
     "0.2m": Recipe(
-        steps=3200,
+        steps=2000,
         seed=1,
-        rate_knots=(
-            (0, 0.0),
-            (60, 1.0),
-            (700, 1.0),
-            (2000, 0.0),
-            (2060, 0.7),
-            (2450, 0.588),
-            (3200, 0.0),
-        ),
-        countdown_shares=((0, 0.60), (14, 0.40)),
-        slip_scales=((0, 1.0), (14, 0.75)),
+        rate_knots=((0, 0.0), (60, 1.0), (700, 1.0), (2000, 0.0)),
+        countdown_shares=((0, 0.60),),
+        slip_scales=((0, 1.0),),
         quantised_from=1700,
     ),
     "0.8m": Recipe(

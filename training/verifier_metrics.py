@@ -54,7 +54,7 @@ def best_of(
         hits = []
         for members in _groups(problem):
             # A few texts are unfinished and left out, so the last group may lack some.
-            for first in range(0, len(members) - int(0.9 * size) + 1, size):
+            for first in range(0, len(members) - size + size // 10 + 1, size):
                 part = members[first : first + size]
                 hits.append(labels[part][np.argmax(values[part])])
         if hits:

@@ -159,6 +159,21 @@ def test_logits_agree_with_a_float32_forward_pass(model):
     assert np.abs(exact - plain).max() < 0.1
 
 
+@pytest.mark.parametrize("name", ["tiny-0.2m", "tiny-0.8m", "tiny-3m"])
+def test_packaged_models_keep_their_distribution(name):
+    packaged = TinyModel.load(Path(dwell.__file__).parent / "models" / name)
+    tokens = packaged.encode("C47+38*3-29\n47+38=85\n85*3=55\n55-29=26\nA26\n")
+    forward = Forward(packaged)
+    states = forward.run(np.array([tokens]), np.zeros(1, np.int64), forward.new_cache(1))
+    exact = forward.logits(states)[:, packaged.sampleable].astype(np.float64)
+    plain = float_logits(packaged, tokens)[:, packaged.sampleable].astype(np.float64)
+    exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
+    plain -= np.log(np.exp(plain).sum(axis=1, keepdims=True))
+    divergence = (np.exp(plain) * (plain - exact)).sum(axis=1)
+    assert divergence.max() < 2e-3  # nats a token
+    assert np.sqrt(np.mean((exact - plain) ** 2)) < 0.02
+
+
 def test_feeding_at_once_equals_feeding_one_by_one(model):
     tokens = np.random.default_rng(1).integers(2, 24, size=(3, 70))
     forward = Forward(model)

@@ -3,8 +3,8 @@
 Every product and every sum over more than one number is of integers that float32 (or, for the sum
 of squares, float64) holds exactly; all else is elementwise. So the bits of a position depend on
 its own tokens alone: not on the rows beside it, on padding, on how many tokens were fed at once or
-on the number of threads. `tiny_exact` says how the scales are chosen. This module does not know
-jobs or sampling.
+on the number of threads. (Between kinds of processors numpy's `exp` may differ in its last bit.)
+`tiny_exact` says how the scales are chosen. This module does not know jobs or sampling.
 """
 
 from __future__ import annotations
@@ -167,7 +167,9 @@ class Forward:
         positions = starts[:, None] + np.arange(length)
         span = int(starts.max()) + length
         cache.reserve(span)
-        np.minimum(positions, cache.limit - 1, out=positions)  # padding may run past the end
+        # the padding of a row that starts late may run past the context; it then falls on the
+        # last position, which is no part of what is read before a prompt's last token
+        np.minimum(positions, cache.limit - 1, out=positions)
         span = min(span, cache.limit)
         places = positions.ravel()
         heads = np.arange(rows * cache.kinds).reshape(rows, 1, cache.kinds)

@@ -160,10 +160,10 @@ const CSV_FIELDS = ['n', 'accuracy', 'low', 'high', 'tokens_charged', 'flops', '
 function csv() {
   const quote = (v) => (/[",\r\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
   const text = (v) => (v === null || v === undefined ? '' : quote(typeof v === 'object' ? JSON.stringify(v) : String(v)));
-  const lines = [['strategy', 'label', 'params', 'model', 'task', 'estimator', 'oracle', ...CSV_FIELDS].join(',')];
+  const lines = [['strategy', 'label', 'params', 'model', 'task', 'estimator', 'oracle', 'scale', ...CSV_FIELDS].join(',')];
   for (const c of records('curves')) {
     for (const p of c.points || []) {
-      lines.push([c.strategy, labelOf(c), c.params, c.model, c.task, c.estimator, Boolean(c.oracle),
+      lines.push([c.strategy, labelOf(c), c.params, c.model, c.task, c.estimator, Boolean(c.oracle), c.scale || 'n',
         ...CSV_FIELDS.map((f) => p[f])].map(text).join(','));
     }
   }
