@@ -2,8 +2,8 @@
 
 A copy of the half-trained 0.8m backbone with a linear head at every newline, fine-tuned briefly
 on that backbone's own rollouts, whose mistakes are of other kinds than the finished policy's.
-Pooled over problems it looks decent, because it reads the difficulty off the prompt; picking the
-best of many texts by it goes wrong. It ships so that this can be studied: do not use it.
+It is little better than chance within a problem, and picking the best of many texts by it does
+harm. It ships so that this can be studied: do not use it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
     """Reads the command line, rolls out, fine-tunes and exports."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", default=str(TRAINING / "runs" / "0.8m" / "step-2600"))
-    parser.add_argument("--problems", type=int, default=1500, help="training problems a task")
+    parser.add_argument("--problems", type=int, default=1200, help="training problems a task")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=MODELS / "weak-verifier")
     args = parser.parse_args()
