@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dwell.commands.console import LiveView, print_table
-from dwell.curves import panels
+from dwell.curves import Panel, panels
 from dwell.metrics import paired_difference
 from dwell.results import analyse
 from dwell.study import Study
@@ -25,26 +25,26 @@ from dwell.study_file import parse_study
 
 TEST_SEED = 20261122
 
-STUDY = """
-title = "embedded models on fresh problems"
+HEAD = """
+title = "{title}"
 seed = 7
 budgets = [1, 2, 4, 8, 16, 32, 64]
-[[models]]
-name = "tiny-0.8m"
+"""
+TASK = """
 [[tasks]]
-name = "chain"
+name = "{task}"
 problems = {problems}
 seed = {seed}
-[[tasks]]
-name = "countdown"
-problems = {problems}
-seed = {seed}
+"""
+STRATEGIES = """
 [[strategies]]
 name = "majority"
 [[strategies]]
-name = "weighted_majority"
-[[strategies]]
 name = "best_of_n"
+"""
+MORE_STRATEGIES = """
+[[strategies]]
+name = "weighted_majority"
 [[strategies]]
 name = "best_of_n"
 verifier = "process_weak"
@@ -59,29 +59,15 @@ name = "budget_forcing"
 budgets = [0, 1, 2]
 """
 
-SIZES = """
-title = "model size against number of draws"
-seed = 7
-budgets = [1, 2, 4, 8, 16, 32, 64]
-[[models]]
-name = "tiny-0.2m"
-[[models]]
-name = "tiny-0.8m"
-[[models]]
-name = "tiny-3m"
-[[tasks]]
-name = "chain"
-problems = {problems}
-seed = {seed}
-[[tasks]]
-name = "countdown"
-problems = {problems}
-seed = {seed}
-[[strategies]]
-name = "majority"
-[[strategies]]
-name = "best_of_n"
-"""
+
+def study_text(title: str, models: Sequence[str], problems: int, strategies: str) -> str:
+    parts = [HEAD.format(title=title)]
+    parts += [f'[[models]]\nname = "{name}"\n' for name in models]
+    parts += [
+        TASK.format(task=task, problems=problems, seed=TEST_SEED)
+        for task in ("chain", "countdown")
+    ]
+    return "".join(parts) + strategies
 
 
 @dataclass(frozen=True)
@@ -114,10 +100,10 @@ class Numbers:
         return Claim(text, p["accuracy"], p["low"], p["high"], rule(p["accuracy"]))
 
 
-def paired(folder: Path, task: str, a: tuple[str, int], b: tuple[str, int],
+def paired(of_model: Sequence[Panel], task: str, a: tuple[str, int], b: tuple[str, int],
            text: str, least: float) -> Claim:  # fmt: skip
     """A paired difference between two points of one model, with its interval."""
-    panel = next(p for p in panels(folder) if p.task == task)
+    panel = next(p for p in of_model if p.task == task)
     curves = [next(c for c in panel.curves if c.label == label) for label, _ in (a, b)]
     exact = all(curve.kind != "measured" for curve in curves)
     rows = [
@@ -130,21 +116,22 @@ def paired(folder: Path, task: str, a: tuple[str, int], b: tuple[str, int],
 
 
 def claims(results: dict[str, Any], folder: Path) -> Iterator[Claim]:
+    of_model = panels(folder)
     at = Numbers(results)
     weak = "best_of_n (verifier=process_weak)"
     coverage = "coverage (pass@k)"
     yield at.claim("chain pass@1 in 40-65 %", "chain", coverage, 1, lambda a: 0.40 <= a <= 0.65)
-    yield paired(folder, "chain", ("majority", 64), ("majority", 1),
+    yield paired(of_model, "chain", ("majority", 64), ("majority", 1),
                  "chain majority@64 >= pass@1 + 30 points", 0.30)  # fmt: skip
     yield at.claim("chain pass@64 >= 98 %", "chain", coverage, 64, lambda a: a >= 0.98)
     yield at.claim("countdown pass@1 in 20-40 %", "countdown", coverage, 1,
                    lambda a: 0.20 <= a <= 0.40)  # fmt: skip
     yield at.claim("countdown pass@64 >= 90 %", "countdown", coverage, 64, lambda a: a >= 0.90)
-    yield paired(folder, "countdown", ("best_of_n", 16), ("majority", 16),
+    yield paired(of_model, "countdown", ("best_of_n", 16), ("majority", 16),
                  "countdown best-of-16 (good) >= majority@16 + 10 points", 0.10)  # fmt: skip
-    yield paired(folder, "chain", ("particle", 4), ("best_of_n", 4),
+    yield paired(of_model, "chain", ("particle", 4), ("best_of_n", 4),
                  "chain particle filter at 4 > best-of-4", 0.0)  # fmt: skip
-    yield paired(folder, "chain", (weak, 4), (weak, 64),
+    yield paired(of_model, "chain", (weak, 4), (weak, 64),
                  "chain weak verifier: best-of-4 > best-of-64", 0.0)  # fmt: skip
     share = results["tokens_spent"] / results["tokens_charged"]
     yield Claim("spent <= 1/2 of charged", share, share, share, share <= 0.5)
@@ -157,12 +144,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/embedded"))
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
+    studies = {
+        "main": study_text(
+            "embedded model on fresh problems", ["tiny-0.8m"], args.problems,
+            STRATEGIES + MORE_STRATEGIES,
+        ),
+        "sizes": study_text(
+            "model size against number of draws", ["tiny-0.2m", "tiny-0.8m", "tiny-3m"],
+            args.size_problems, STRATEGIES,
+        ),
+    }  # fmt: skip
     folders = []
-    for name, text, problems in (
-        ("main", STUDY, args.problems),
-        ("sizes", SIZES, args.size_problems),
-    ):
-        study = Study(parse_study(text.format(problems=problems, seed=TEST_SEED)), args.out / name)
+    for name, text in studies.items():
+        study = Study(parse_study(text), args.out / name)
         with LiveView(study) as view:
             study.run(jobs=args.jobs, watch=view.watch)
         print(f"{name}: {view.counts.draws_new:,} draws in {view.seconds:.0f} s")
