@@ -102,7 +102,7 @@ class LiveView:
 
 def print_table(results: Mapping[str, Any], console: Console | None = None) -> None:
     """Accuracy of each strategy at each budget, with intervals, a table a model and task."""
-    console = console or Console()
+    console = console or _wide_console()
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for curve in results["curves"]:
         groups[curve["model"], curve["task"]].append(curve)
@@ -123,6 +123,12 @@ def print_table(results: Mapping[str, Any], console: Console | None = None) -> N
             if curve["scale"] != "n":
                 cells = (f"{curve['scale']}={p['n']}: {_cell(p)}" for p in curve["points"])
                 console.print(f"  {curve['label']}: {', '.join(cells)}")
+
+
+def _wide_console() -> Console:
+    """The terminal, or as many columns as a table needs where output goes to a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=180)
 
 
 def _cell(point: Mapping[str, Any] | None) -> str:
