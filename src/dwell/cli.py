@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 import dwell
-from dwell.errors import DwellError, SpendLimitReached, UsageError
+from dwell.errors import DwellError, SpendLimitReached
 
 #: name -> (module that holds the command, what `dwell --help` says of it).
 COMMANDS = {
@@ -68,7 +68,7 @@ def main(args: list[str] | None = None) -> None:
     except SpendLimitReached as paused:
         click.echo(str(paused), err=True)
         code = EXIT_PAUSED
-    except (UsageError, DwellError) as error:
+    except DwellError as error:
         click.echo(f"dwell: {error}", err=True)
         code = EXIT_USAGE
     sys.exit(code)

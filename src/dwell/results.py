@@ -50,7 +50,8 @@ def analyse(folder: Path | str) -> dict[str, Any]:
         totals = ledger.totals()
         failed = ledger.failed_runs()
     curves = [_curve_record(panel, curve) for panel in panels for curve in panel.curves]
-    charged = answers.total_tokens(_all_names(study))
+    by_strategy = _by_strategy(study, answers)
+    charged = sum(record["tokens_charged"] for record in by_strategy)
     return {
         "title": study.spec.title,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -65,7 +66,7 @@ def analyse(folder: Path | str) -> dict[str, Any]:
             "tokens_charged": charged,
             "tokens_spent": totals.spent.tokens,
             "draws": totals.draws,
-            "by_strategy": _by_strategy(study, answers),
+            "by_strategy": by_strategy,
         },
         "failures": [_failure(name, message) for name, message in failed],
         "study": _about(study, sources),
@@ -317,10 +318,6 @@ def _versus_single(panel: Panel, accuracy: float) -> str:
         f"tokens of a single sample ({100 * (accuracy - single.values[rows, column].mean()):+.0f}"
         " points)"
     )
-
-
-def _all_names(study: Study) -> list[str]:
-    return [plan.name for model in study.spec.models for plan in study.plans(model)]
 
 
 def _by_strategy(study: Study, answers: AnswerTable) -> list[dict[str, Any]]:

@@ -118,7 +118,8 @@ class Study:
         self, ledger: Ledger, jobs: int, watch: Watch, check: bool, window: int
     ) -> Progress:
         total = Progress()
-        watch.on_plan(sum(1 for model in self.spec.models for _ in self.plans(model)))
+        per_problem = len(self.spec.models) * self.spec.streams * len(self.spec.strategies_at())
+        watch.on_plan(per_problem * len(self.problems))
         for model in self.spec.models:
             generator = _generator(model, jobs)
             try:

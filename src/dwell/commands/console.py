@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -98,6 +99,13 @@ class LiveView:
             return ""
         name = max(seen, key=lambda key: seen[key])
         return f"; best {name.split('(')[0]} {100 * seen[name]:.0f} %"
+
+
+def print_summary(results: Mapping[str, Any]) -> None:
+    """The table, how wide its intervals are, what it cost, and the advice."""
+    print_table(results)
+    for sentence in (width_sentence(results), cost_sentence(results), results["advice"]):
+        click.echo(sentence)
 
 
 def print_table(results: Mapping[str, Any], console: Console | None = None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dwell.commands.console import cost_sentence, print_table, width_sentence
+from dwell.commands.console import print_summary
 from dwell.commands.run import run_study
 from dwell.report import render
 from dwell.results import analyse
@@ -30,8 +30,5 @@ def demo(out: Path, jobs: int) -> None:
         "make its errors random, so that votes and verifiers can mend them: a designed property."
     )
     page = render(results, out / REPORT)
-    print_table(results)
-    click.echo(width_sentence(results))
-    click.echo(cost_sentence(results))
-    click.echo(results["advice"])
+    print_summary(results)
     click.echo(f"The study took {view.seconds:.0f} s. Open the report: {page.resolve()}")

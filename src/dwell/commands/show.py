@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dwell.commands.console import cost_sentence, print_table, width_sentence
+from dwell.commands.console import print_summary
 from dwell.results import analyse, to_json
 
 
@@ -19,7 +19,4 @@ def show(folder: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(results))
         return
-    print_table(results)
-    click.echo(width_sentence(results))
-    click.echo(cost_sentence(results))
-    click.echo(results["advice"])
+    print_summary(results)
