@@ -15,13 +15,13 @@ FILES = sorted(SRC.rglob("*.py"))
 CORE, MATHS, PLUGINS, MACHINERY, PLANNING, SURFACES = range(6)
 LAYERS = {
     "errors": CORE, "records": CORE, "requests": CORE, "protocols": CORE, "budget": CORE,
-    "keys": CORE,
-    "metrics": MATHS, "laws": MATHS, "cost": MATHS, "value_head": MATHS,
+    "keys": CORE, "streams": CORE,
+    "metrics": MATHS, "laws": MATHS, "cost": MATHS, "value_head": MATHS, "tables": MATHS,
     "strategies": PLUGINS, "generators": PLUGINS, "verifiers": PLUGINS, "tasks": PLUGINS,
-    "testing": PLUGINS,
+    "testing": PLUGINS, "recordings": PLUGINS,
     "ledger": MACHINERY, "driver": MACHINERY,
     "study_file": PLANNING, "study": PLANNING, "samples": PLANNING, "curves": PLANNING,
-    "results": PLANNING,
+    "results": PLANNING, "replay": PLANNING, "plan": PLANNING,
     "report": SURFACES, "cli": SURFACES, "commands": SURFACES, "__main__": SURFACES,
 }  # fmt: skip
 #: What the machinery may use of the plug-ins: nothing; it knows their protocols.

@@ -13,6 +13,7 @@ import numpy as np
 
 from dwell.records import Answer, Candidate, Context, Draw, Problem, Usage
 from dwell.requests import Generate, Mode, Perturb, Run, Solution
+from dwell.streams import Replayed, Streams
 
 
 class Strategy:
@@ -43,6 +44,15 @@ class Strategy:
         """
         raise NotImplementedError
 
+    def replay(self, streams: Streams) -> Replayed | None:
+        """What `solve` would do on streams of recorded whole answers, all at once.
+
+        Returns:
+            None if that cannot be said from whole answers alone (a search, a revision); then the
+            driver runs `solve` on the recording instead.
+        """
+        return None
+
     def params(self) -> dict[str, Any]:
         """The hyper-parameters by name, JSON-able."""
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
@@ -67,12 +77,15 @@ class GenerateWork:
         seeds: one unsigned 64-bit seed per draw, a function of the key and the draw's index.
         indices: the draws' indices within their key.
         problem: the problem charged (its reference is private to checkers).
+        stream: which independent sequence of draws is asked for; a recording deals its draws in
+            an order of each stream's own.
     """
 
     request: Generate
     seeds: Sequence[int]
     indices: Sequence[int]
     problem: Problem
+    stream: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -221,7 +221,11 @@ class Dispatcher:
         if not self._wants <= request.want:
             request = replace(request, want=request.want | self._wants)
         return GenerateWork(
-            request=request, seeds=job.seeds(), indices=job.indices, problem=job.problem
+            request=request,
+            seeds=job.seeds(),
+            indices=job.indices,
+            problem=job.problem,
+            stream=job.key.info[2],
         )
 
     async def _annotate(self, source: Generator, job: Job) -> Outcome:
