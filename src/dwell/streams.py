@@ -1,8 +1,10 @@
-"""Streams of whole answers as arrays: a strategy that only decides when to stop drawing them, and
-which to give, can be evaluated on thousands of recorded streams at once.
+"""Streams of whole answers as arrays.
 
-`Strategy.replay` does that; it must agree with `Strategy.solve` draw by draw, which
-`dwell.testing` checks. Letters: `...` any leading axes (streams), `N` draws, in order.
+A strategy that only decides when to stop drawing whole answers, and which to give, can be
+evaluated on thousands of recorded streams at once: `Strategy.replay`. It must agree with
+`Strategy.solve` draw by draw, which `dwell.testing` checks.
+
+Letters: `...` any leading axes (streams), `N` draws, in order.
 """
 
 from __future__ import annotations
