@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dwell.laws import fit
+from dwell.laws import fit_curve
 from dwell.metrics import pass_at_k
 
 TABLE = Path(__file__).parents[3] / "shared/data/laws/coverage_pythia_math.csv"
@@ -34,5 +34,5 @@ def test_coverage_exponent_of_a_real_model_is_reproduced(model):
 @pytest.mark.parametrize("model", sorted(EXPONENTS))
 def test_coverage_law_predicts_a_hundred_times_larger_budgets(model):
     k = np.unique(np.logspace(0, 4, 20).astype(int))
-    fitted = fit("coverage", k, pass_at_k(*counts(model), k), holdout_from=101)
+    fitted = fit_curve("coverage", k, pass_at_k(*counts(model), k), holdout_from=101)
     assert fitted.holdout.rmse < 0.05

@@ -13,9 +13,11 @@ from dwell.metrics import (
     all_at_k,
     at_least_at_k,
     best_of_k,
+    distinct_pass_at_k,
     expected_draws,
     pass_at_k,
     selection_efficiency,
+    vote_at_k,
 )
 
 marks = st.lists(st.integers(0, 1), min_size=1, max_size=8)
@@ -146,6 +148,15 @@ def test_best_of_one_is_the_mean_and_equal_scores_choose_at_random():
     correct = np.array([[1, 0, 0, 1, 0, 0]])
     np.testing.assert_allclose(best_of_k(np.zeros((1, 6)), correct, [1, 2, 6]), 1 / 3)
     np.testing.assert_allclose(best_of_k(np.full((1, 6), np.nan), correct, [1, 2, 6]), 1 / 3)
+
+
+def test_all_right_is_exactly_one_for_every_selection():
+    rng = np.random.default_rng(2)
+    for n in (7, 24, 39):
+        k = np.arange(1, n + 1)
+        assert np.all(best_of_k(rng.random((3, n)), np.ones((3, n)), k) == 1.0)
+        assert np.all(vote_at_k([[n]], [[1.0]], n, k) <= 1.0)
+        assert np.all(distinct_pass_at_k([[1] * n], n, k, least=1) <= 1.0)
 
 
 def test_best_of_k_is_unbiased_for_fresh_draws():

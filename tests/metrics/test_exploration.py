@@ -1,4 +1,4 @@
-"""Distinct and top-S coverage against printed oracles and enumeration."""
+"""Distinct and top-S coverage and balance against printed oracles and enumeration."""
 
 from itertools import combinations
 
@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwell.errors import UsageError
-from dwell.metrics import best_of_k, distinct_pass_at_k, pass_at_k, top_correct_at_k
+from dwell.metrics import (
+    balance_score,
+    best_of_k,
+    distinct_pass_at_k,
+    pass_at_k,
+    top_correct_at_k,
+)
 
 
 def test_distinct_solutions_give_the_printed_value():
@@ -77,8 +83,17 @@ def test_top_two_correct_equals_enumeration_with_ties(draws, data):
     assert float(top_correct_at_k(scores, correct, k, top=2)[0]) == pytest.approx(expected)
 
 
+def test_balance_gives_the_printed_values():
+    values = balance_score([10, 2, 64, 16, 0], [6, 2, 16, 12, 0], 8)
+    np.testing.assert_allclose(values, [0.45, 0.25, 0.25, 0.75, 0.0])
+
+
 def test_bad_classes_are_refused():
     with pytest.raises(UsageError):
         distinct_pass_at_k([[3, 3]], 5, 2, least=1)
     with pytest.raises(UsageError):
         top_correct_at_k([[1.0]], [[1]], 1, top=0)
+    with pytest.raises(UsageError):
+        balance_score(2, 3, 8)
+    with pytest.raises(UsageError):
+        balance_score(2, 1, 0)

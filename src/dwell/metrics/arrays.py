@@ -59,3 +59,52 @@ def drop_budget_axis(values: FloatArray, k: npt.ArrayLike) -> FloatArray:
     """Return `[..., 1]` as `[...]` where the caller asked for a single budget."""
     dropped: FloatArray = values[..., 0] if np.ndim(k) == 0 else values
     return dropped
+
+
+def same_shape(**named: npt.ArrayLike) -> tuple[FloatArray, ...]:
+    """Check that arrays are lists of one shape and return them as float64, in the order given.
+
+    Args:
+        named: the arrays by the names under which the caller knows them.
+
+    Raises:
+        UsageError: shapes differ, or they are single numbers.
+    """
+    arrays = tuple(np.asarray(value, np.float64) for value in named.values())
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1 or arrays[0].ndim == 0:
+        names = " and ".join(f"`{name}`" for name in named)
+        raise UsageError(
+            f"{names} must be lists of one shape, but got "
+            f"{', '.join(str(array.shape) for array in arrays)}. Give one entry of each."
+        )
+    return arrays
+
+
+def as_shares(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Check probabilities and return them as float64; NaN stays.
+
+    Raises:
+        UsageError: a number lies outside `[0, 1]`.
+    """
+    shares = np.asarray(values, np.float64)
+    outside = (shares < 0) | (shares > 1)
+    if np.any(outside):
+        raise UsageError(
+            f"`{name}` must lie in [0, 1], but got {float(shares[outside][0])}. "
+            "Pass probabilities, not percent or scores."
+        )
+    return shares
+
+
+def as_loss(name: str, value: float) -> float:
+    """Check a penalty or cost, a number of at least 0.
+
+    Raises:
+        UsageError: it is negative or NaN.
+    """
+    if not value >= 0:
+        raise UsageError(
+            f"`{name}` must be at least 0, but got {value}. Pass a loss as a positive number."
+        )
+    return float(value)

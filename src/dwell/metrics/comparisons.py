@@ -64,6 +64,13 @@ def paired_difference(
 
     References:
         Miller, "Adding Error Bars to Evals" (2024), paired differences.
+
+    Examples:
+        >>> from dwell.metrics import resample_problems
+        >>> a, b = [1, 1, 0, 1, 1, 0, 1, 1, 0, 1], [1, 0, 0, 1, 0, 0, 1, 1, 1, 0]
+        >>> difference = paired_difference(a, b, resample_problems(10))
+        >>> round(float(difference.value), 6), bool(difference.low < 0 < difference.high)
+        (0.2, True)
     """
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape:

@@ -169,10 +169,12 @@ def best_of_k(
     order = np.argsort(-ranks, axis=1, kind="stable")  # NaN sorts last
     ranks = np.take_along_axis(ranks, order, axis=1)
     payoff = np.take_along_axis(payoff, order, axis=1)
-    first, last = _tie_groups(ranks)
+    first, last = tie_groups(ranks)
     none_above = _none_of_the_top(ranks.shape[1], budgets, with_replacement)  # [K, N+1]
     weights = (none_above[:, first] - none_above[:, last]) / (last - first)  # [K, P, N]
     value = np.einsum("kpn,pn->pk", weights, payoff)
+    # A mean of payoffs lies between them; rounding must not leave that.
+    value = np.clip(value, payoff.min(axis=1)[:, None], payoff.max(axis=1)[:, None])
     value = value[0] if np.ndim(scores) == 1 else value
     return drop_budget_axis(value, k)
 
@@ -265,7 +267,7 @@ def _missing_beyond(value: FloatArray, n: IntArray, budgets: IntArray) -> FloatA
     return np.where((budgets > n) | (n == 0), np.nan, value)
 
 
-def _tie_groups(ranks: FloatArray) -> tuple[IntArray, IntArray]:
+def tie_groups(ranks: FloatArray) -> tuple[IntArray, IntArray]:
     """First position of each draw's tie group and the position after it; ranks sorted `[P, N]`."""
     num = ranks.shape[1]
     before, here = ranks[:, :-1], ranks[:, 1:]

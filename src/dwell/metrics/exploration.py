@@ -1,8 +1,8 @@
 """Coverage that asks for more than one right answer: several distinct ones, or the top ones.
 
-Both are from B-STaR, where they track whether a model still explores and whether a reward still
-tells good from bad. They answer other questions than `pass_at_k`: ten copies of one solution are
-one distinct solution.
+All are from B-STaR, where they track whether a model still explores, whether a reward still
+tells good from bad, and whether what is selected is enough and good enough. They answer other
+questions than `pass_at_k`: ten copies of one solution are one distinct solution.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def distinct_pass_at_k(
     for column in np.flatnonzero(budgets <= num_samples):
         log_rest = log_binomial(wrong[:, None], budgets[column] - used)
         share = np.exp(log_rest - log_binomial(num_samples, budgets[column]))
-        values[:, column] = np.sum(state[:, :, least] * share, axis=1)
+        # The shares sum to 1 up to rounding, which must not show.
+        values[:, column] = np.minimum(np.sum(state[:, :, least] * share, axis=1), 1.0)
     return drop_budget_axis(values, k)
 
 
@@ -117,6 +118,47 @@ def top_correct_at_k(
         ]
     ).reshape(len(ranks), len(budgets))
     return drop_budget_axis(values, k)
+
+
+def balance_score(
+    num_selected: npt.ArrayLike, num_distinct_correct: npt.ArrayLike, target: float
+) -> FloatArray:
+    """Balance of quantity and quality of the responses selected for training (B-STaR).
+
+    `bs = min(n' / n*, 1) n' / n` with n selected responses, n' distinct correct ones among them
+    and n* wanted. A query with nothing selected scores 0; the released code skips it, which
+    raises the mean: report how many there are.
+
+    Args:
+        num_selected: n, any shape.
+        num_distinct_correct: n', broadcast against it, duplicates removed.
+        target: n*, wanted correct responses a query, positive; the paper takes
+            ceil(selected in an iteration / queries in it).
+
+    Returns:
+        Array of the broadcast shape, in `[0, 1]`.
+
+    Raises:
+        UsageError: bad counts, or a target that is not positive.
+
+    References:
+        Zeng et al., "B-STaR: Monitoring and Balancing Exploration and Exploitation in
+        Self-Taught Reasoners" (2024).
+
+    Examples:
+        >>> balance_score([10, 2, 64, 16, 0], [6, 2, 16, 12, 0], 8).tolist()
+        [0.45, 0.25, 0.25, 0.75, 0.0]
+    """
+    n, right = (
+        as_counts("num_selected", num_selected),
+        as_counts("num_distinct_correct", num_distinct_correct),
+    )
+    if np.any(right > n) or not target > 0:
+        raise UsageError(
+            "`num_distinct_correct` must be at most `num_selected` and `target` positive, but "
+            f"got {right.tolist()} of {n.tolist()} and {target=}. Count over the selected ones."
+        )
+    return np.asarray(np.minimum(right / target, 1.0) * right / np.maximum(n, 1), np.float64)
 
 
 def _top_correct(scores: FloatArray, correct: npt.NDArray[np.bool_], k: int, top: int) -> float:

@@ -233,6 +233,12 @@ def resample_problems(
 
     Raises:
         UsageError: no problems, or lengths differ.
+
+    Examples:
+        >>> resamples = resample_problems(4, clusters=["a", "a", "b", "b"], num_resamples=3)
+        >>> together = resamples.weights[:, 0] == resamples.weights[:, 1]
+        >>> resamples.weights.shape, bool(together.all())
+        ((3, 4), True)
     """
     if num_problems < 1 or num_resamples < 1:
         raise UsageError(

@@ -137,7 +137,9 @@ def vote_at_k(
         for columns in _scale_groups(int(size), budgets, usable):
             table = _Table(int(size), budgets[columns], with_replacement)
             values[np.ix_(rows, columns)] = _expected_payoff(tally[rows], payoff[rows], table)
-    return drop_budget_axis(values, k)
+    # A mean of payoffs lies between them (and 0, where all abstain); rounding must not leave that.
+    least, most = payoff.min(axis=1, initial=0.0), payoff.max(axis=1, initial=0.0)
+    return drop_budget_axis(np.clip(values, least[:, None], most[:, None]), k)
 
 
 class _Table:
