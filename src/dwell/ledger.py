@@ -352,6 +352,20 @@ class Ledger:
                     record.stats[name] = unpack_stat(data)  # type: ignore[index]
         return dict(found.values())
 
+    def scores(self, fingerprint: str) -> dict[bytes, tuple[float | None, int]]:
+        """(score, verifier tokens) of the first draw of every key of a verifier, by key hash.
+
+        All in one pass: a query a score would take longer than reading them all.
+        """
+        with self._guard():
+            rows = self._db.execute(
+                "SELECT k.hash, d.value, d.output_tokens FROM draw d JOIN key k ON k.id = d.key "
+                "JOIN source s ON s.id = k.source "
+                "WHERE s.fingerprint = ? AND k.op = 'verify' AND d.i = 0",
+                (fingerprint,),
+            ).fetchall()
+        return {hash_: (value, tokens) for hash_, value, tokens in rows}
+
     def sources(self) -> dict[str, dict[str, Any]]:
         """What is known of each source, by fingerprint (which it repeats)."""
         with self._guard():
