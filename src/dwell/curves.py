@@ -32,8 +32,12 @@ class Curve:
     """One strategy on one model and task, at all its budgets.
 
     Attributes:
+        name: the strategy's name, or that of a bound such as "coverage".
         label: name and those parameters that are not default.
-        kind: "coverage", "pass", "vote", "best" (exact estimators) or "measured".
+        kind: "coverage", "pass", "vote", "best" (exact estimators) or "measured"; decides which
+            laws are tried.
+        estimator: how the values came about: "exact", "measured", or in a replay "orders" (mean
+            over random orders of recorded draws) or "driver" (runs on the recording).
         budgets: `[K]` values of the scale parameter.
         values: `[P, K]` accuracy of each problem, NaN where not measured.
         answered: `[P, K]` share of its runs that were right: what the runs themselves answered,
@@ -41,19 +45,24 @@ class Curve:
         charged: `[P, K, 10]` mean usage, NaN likewise.
         oracle: whether it reads the reference answers.
         scale: the parameter that the budgets are values of.
+        abstained: `[P, K]` share of runs that gave no answer, which are wrong in `values`; None
+            where that was not counted.
     """
 
+    name: str
     label: str
     strategy: Strategy
     model: str
     task: str
     kind: str
+    estimator: str
     budgets: tuple[int, ...]
     values: FloatArray
     answered: FloatArray
     charged: FloatArray
     oracle: bool
     scale: str
+    abstained: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,11 @@ def _curve(
     strategies = [spec.at(budget) for budget in budgets]
     measured = [
         answers.measured(
-            [[run_name(model, s, p.id, r) for r in range(study.spec.streams)] for p in problems]
+            [
+                [run_name(model, s, study.subject(s, p).id, r) for r in range(study.spec.streams)]
+                for p in problems
+            ],
+            [p.id for p in problems],
         )
         for s in strategies
     ]
@@ -139,11 +152,13 @@ def _curve(
         values = np.where(np.isnan(exact), values, exact)
     verifiers = study.verifiers
     return Curve(
+        name=strategies[-1].name,
         label=label_of(strategies[-1]),
         strategy=strategies[-1],
         model=model,
         task=task,
         kind=kind,
+        estimator="measured" if kind == "measured" else "exact",
         budgets=budgets,
         values=values,
         answered=answered,
@@ -162,11 +177,13 @@ def _coverage_curve(draws: DrawTable, curves: Sequence[Curve]) -> list[Curve]:
     values = draws.coverage(widest.strategy, widest.budgets)
     return [
         Curve(
+            name="coverage",
             label="coverage (pass@k)",
             strategy=widest.strategy,
             model=widest.model,
             task=widest.task,
             kind="coverage",
+            estimator="exact",
             budgets=widest.budgets,
             values=values,
             answered=values,

@@ -27,6 +27,9 @@ class Strategy:
         exchangeable: name of the exact estimator that holds for this strategy when its draws are
             exchangeable ("pass", "vote", "best"), else None.
         paper: where it comes from.
+        pooled: whether it solves a pool: one budget over `problem.members`, `scale` draws for each
+            on average; it returns a mapping from member to answer.
+        abstains: whether it may decline to answer although there are answers.
     """
 
     name: ClassVar[str] = ""
@@ -34,6 +37,8 @@ class Strategy:
     needs: ClassVar[frozenset[str]] = frozenset()
     exchangeable: ClassVar[str | None] = None
     paper: ClassVar[str] = ""
+    pooled: ClassVar[bool] = False
+    abstains: ClassVar[bool] = False
 
     def solve(self, problem: Problem, rng: np.random.Generator) -> Solution:
         """Yield requests, be sent their replies, return the answer.
@@ -46,6 +51,10 @@ class Strategy:
 
     def replay(self, streams: Streams) -> Replayed | None:
         """What `solve` would do on streams of recorded whole answers, all at once.
+
+        Args:
+            streams: any leading axes; for a pooled strategy the last of them, `[..., P]`, are the
+                questions of a pool.
 
         Returns:
             None if that cannot be said from whole answers alone (a search, a revision); then the
@@ -134,6 +143,9 @@ class Generator(Protocol):
         concurrency: `generate` calls that may be in flight.
         slots: draws that one run may have made at once; modelled seconds assume this.
         default_max_tokens: the cap used where a request names none.
+
+    A generator with an attribute `derived = True` deals draws that are kept elsewhere (a
+    recording): they are made again when needed, and not copied into the ledger.
     """
 
     fingerprint: str

@@ -39,7 +39,7 @@ class Measured:
 
 
 class AnswerTable:
-    """All recorded answers, by run name.
+    """All recorded answers, by the run that gave them and its problem or member of a pool.
 
     Args:
         ledger: where they are.
@@ -50,23 +50,27 @@ class AnswerTable:
     def __init__(
         self, ledger: Ledger, problems: Mapping[str, Problem], tasks: Mapping[str, Task]
     ) -> None:
-        self._rows: dict[str, tuple[bool, Usage]] = {}
+        self._rows: dict[str, dict[str, tuple[bool, Usage]]] = {}
         for row in ledger.answers():
             problem = problems.get(row.problem)
             if problem is not None:
                 right = is_right(tasks[problem.task], problem, row.value)
-                self._rows[row.run] = (right, row.charged)
+                self._rows.setdefault(row.run, {})[row.problem] = (right, row.charged)
 
-    def measured(self, names: Sequence[Sequence[str]]) -> Measured:
+    def measured(
+        self, names: Sequence[Sequence[str]], problems: Sequence[str] | None = None
+    ) -> Measured:
         """Accuracy and charge of runs.
 
         Args:
             names: `[P][R]` run names of each problem's repetitions.
+            problems: `[P]` ids, needed where runs are on pools; None = the one that each run has.
         """
         correct = np.full(len(names), np.nan)
         charged = np.full((len(names), len(USAGE_KINDS)), np.nan)
         for index, runs in enumerate(names):
-            rows = [self._rows[run] for run in runs if run in self._rows]
+            problem = None if problems is None else problems[index]
+            rows = [row for run in runs if (row := self._row(run, problem)) is not None]
             if rows:
                 correct[index] = np.mean([right for right, _ in rows])
                 charged[index] = np.mean(
@@ -74,9 +78,14 @@ class AnswerTable:
                 )
         return Measured(correct, charged)
 
+    def _row(self, run: str, problem: str | None) -> tuple[bool, Usage] | None:
+        rows = self._rows.get(run, {})
+        return next(iter(rows.values()), None) if problem is None else rows.get(problem)
+
     def total_tokens(self, names: Iterable[str]) -> float:
         """Output plus verifier tokens charged to runs together."""
-        return sum(self._rows[name][1].tokens for name in names if name in self._rows)
+        rows = (row for name in names for row in self._rows.get(name, {}).values())
+        return sum(charged.tokens for _, charged in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,9 @@ class DrawTable:
             name = getattr(strategy, "verifier", "")
             if getattr(strategy, "mode", None) is not None or name in GROUP_VERIFIERS:
                 return None
-            scores = self._scored(strategy, self._verifiers[name])
+            scores = [
+                [both[0] for both in row] for row in self.scored(strategy, self._verifiers[name])
+            ]
         elif kind in ("pass", "vote"):
             scores = None
         else:
@@ -188,8 +199,10 @@ class DrawTable:
             if i not in found:
                 break
             candidates.append(self._candidate(problem, request, i, found[i]))
-        correct = [is_right(self._task, problem, c.answer) for c in candidates]
-        return Draws(problem, stream, candidates, np.array(correct, dtype=bool))
+        different = {candidate.answer for candidate in candidates}
+        right = {answer: is_right(self._task, problem, answer) for answer in different}
+        correct = np.array([right[c.answer] for c in candidates], dtype=bool)
+        return Draws(problem, stream, candidates, correct)
 
     def _candidate(self, problem: Problem, request: Generate, i: int, draw: Draw) -> Candidate:
         failed = draw.status == "failed"
@@ -199,8 +212,8 @@ class DrawTable:
             request.context, text, draw.status, answer, i, draw.output_tokens, draw.stats or {}
         )
 
-    def _scored(self, strategy: Strategy, verifier: Verifier) -> list[list[FloatArray]]:
-        """`[P][R]` scores `[N]` of the draws, NaN where not verified."""
+    def scored(self, strategy: Strategy, verifier: Verifier) -> list[list[FloatArray]]:
+        """`[P][R]` scores and verifier tokens `[2, N]` of the draws, NaN where not verified."""
         key = (verifier.fingerprint, getattr(strategy, "temperature", None),
                getattr(strategy, "max_tokens", None))  # fmt: skip
         if key not in self._scores:
@@ -208,26 +221,27 @@ class DrawTable:
             if verifier.derived:
                 self._scores[key] = asyncio.run(_derive(verifier, draws))
             else:
+                known = self._ledger.scores(verifier.fingerprint)
                 self._scores[key] = [
-                    [self._recorded_scores(verifier, one) for one in row] for row in draws
+                    [_recorded_scores(known, verifier, one) for one in row] for row in draws
                 ]
         return self._scores[key]
 
-    def _recorded_scores(self, verifier: Verifier, draws: Draws) -> FloatArray:
-        scores = np.full(len(draws.candidates), np.nan)
-        for place, candidate in enumerate(draws.candidates):
-            request = Verify((candidate,), verifier.name)
-            hash_ = key_hash(
-                verifier.fingerprint, "verify",
-                (draws.problem.id, candidate_subject([candidate])),
-                request_params(request), draws.stream,
-            )  # fmt: skip
-            known = self._ledger.find_key(hash_)
-            if known is not None and known[1]:
-                scores[place] = _score(
-                    self._ledger.draws(known[0], 0, 1, stats=False)[0], candidate
-                )
-        return scores
+
+def _recorded_scores(
+    known: Mapping[bytes, tuple[float | None, int]], verifier: Verifier, draws: Draws
+) -> FloatArray:
+    """`[2, N]` scores and verifier tokens of one problem's draws."""
+    scores = np.full((2, len(draws.candidates)), np.nan)
+    for place, candidate in enumerate(draws.candidates):
+        hash_ = key_hash(
+            verifier.fingerprint, "verify", (draws.problem.id, candidate_subject([candidate])),
+            request_params(Verify((candidate,), verifier.name)), draws.stream,
+        )  # fmt: skip
+        if hash_ in known:
+            value, tokens = known[hash_]
+            scores[:, place] = _score(value, candidate), tokens
+    return scores
 
 
 async def _derive(verifier: Verifier, draws: Sequence[Sequence[Draws]]) -> list[list[FloatArray]]:
@@ -240,16 +254,22 @@ async def _derive(verifier: Verifier, draws: Sequence[Sequence[Draws]]) -> list[
     outcomes = iter(await verifier.score(work))
     return [
         [
-            np.array([_score(next(outcomes).draws[0], c) for c in one.candidates], dtype=float)
+            np.array([_verdict(next(outcomes).draws[0], c) for c in one.candidates])
+            .reshape(-1, 2)
+            .T
             for one in row
         ]
         for row in draws
     ]
 
 
-def _score(draw: Draw, candidate: Candidate) -> float:
+def _verdict(draw: Draw, candidate: Candidate) -> tuple[float, float]:
+    return _score(draw.value, candidate), draw.output_tokens
+
+
+def _score(value: float | None, candidate: Candidate) -> float:
     """A score, NaN where there is none or no answer that could be chosen."""
-    return float("nan") if draw.value is None or candidate.answer is None else draw.value
+    return float("nan") if value is None or candidate.answer is None else value
 
 
 def _estimate(

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,7 @@ class Study:
         self, ledger: Ledger, jobs: int, watch: Watch, check: bool, window: int
     ) -> Progress:
         total = Progress()
-        per_problem = len(self.spec.models) * self.spec.streams * len(self.spec.strategies_at())
-        watch.on_plan(per_problem * len(self.problems))
+        watch.on_plan(sum(1 for model in self.spec.models for _ in self.plans(model)))
         for model in self.spec.models:
             generator = _generator(model, jobs)
             try:
@@ -170,18 +170,38 @@ class Study:
         return {name: make_verifier(name, tasks=self.tasks, scorer=weak_scorer) for name in names}
 
     def plans(self, model: ModelSpec) -> Iterator[RunPlan]:
-        """All runs on one model, problem by problem, so that draws in memory are shared."""
-        points = self.spec.strategies_at()
-        for problem in self.problems:
+        """All runs on one model, problem by problem, so that draws in memory are shared.
+
+        A pooled strategy makes one run a task and repetition, on the pool of the task's problems,
+        with the limits of all of them together. These come last: most of their draws are there.
+        """
+        points = [strategy for _, _, strategy in self.spec.strategies_at()]
+        for problem in (*self.problems, *self.pools.values()):
+            together = max(1, len(problem.members))
+            limits = {kind: limit * together for kind, limit in self.spec.limits.items()}
             for repetition in range(self.spec.streams):
-                for _, _, strategy in points:
+                for strategy in points:
+                    if strategy.pooled != bool(problem.members):
+                        continue
                     yield RunPlan(
                         name=run_name(model.name, strategy, problem.id, repetition),
                         strategy=strategy,
                         problem=problem,
                         repetition=repetition,
-                        limits=self.spec.limits,
+                        limits=limits,
                     )
+
+    @cached_property
+    def pools(self) -> dict[str, Problem]:
+        """All problems of each task as one, which pooled strategies solve together."""
+        return {
+            task: _pool(task, [problem for problem in self.problems if problem.task == task])
+            for task in self.tasks
+        }
+
+    def subject(self, strategy: Strategy, problem: Problem) -> Problem:
+        """What a strategy's run on a problem is named after: the problem, or its pool."""
+        return self.pools[problem.task] if strategy.pooled else problem
 
     def _check_needs(self, generator: Generator, model: ModelSpec) -> None:
         for _, _, strategy in self.spec.strategies_at():
@@ -211,6 +231,13 @@ def run_name(model: str, strategy: Strategy, problem: str, repetition: int) -> s
     return f"{model}|{strategy.spec()}|{problem}|{repetition}"
 
 
+def _pool(task: str, problems: Sequence[Problem]) -> Problem:
+    """A pool, named after its members: other members make another run."""
+    members = "\n".join(problem.id for problem in problems).encode()
+    name = f"{task}/pool/{blake2b(members, digest_size=6).hexdigest()}"
+    return Problem(id=name, prompt="", task=task, members=tuple(problems))
+
+
 def _problems(spec: StudySpec) -> list[Problem]:
     found: dict[str, Problem] = {}
     for task in spec.tasks:
@@ -233,13 +260,14 @@ class Solved:
     """What one strategy made of one problem.
 
     Attributes:
-        answer: the answer, or the best so far where the budget ended the run.
-        correct: whether the task's checker accepts it; None without a task.
+        answer: the answer, or the best so far where the budget ended the run; of a pool a mapping
+            from member to answer.
+        correct: whether the task's checker accepts it; None without a task, and for pools.
         charged: what the run used.
         status: "done", "out_of_budget" or "failed: why".
     """
 
-    answer: Answer
+    answer: Answer | Mapping[str, Answer]
     correct: bool | None
     charged: Usage
     status: str
@@ -270,7 +298,8 @@ def solve(
         UsageError: the strategy needs what the generator does not provide.
     """
     if tasks is None:
-        tasks = {problem.task: get_task(problem.task)} if problem.task else {}
+        names = {one.task for one in problem.members or (problem,)}
+        tasks = {name: get_task(name) for name in sorted(names) if name}
     if verifiers is None:
         verifiers = {
             name: make_verifier(name, tasks=tasks, scorer=weak_scorer)
@@ -290,7 +319,7 @@ def solve(
         )
         asyncio.run(_solve(driver, plan, generator))
     (session,) = sessions
-    task = tasks.get(problem.task)
+    task = None if problem.members else tasks.get(problem.task)
     return Solved(
         answer=session.answer,
         correct=None if task is None else is_right(task, problem, session.answer),

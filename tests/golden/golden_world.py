@@ -14,6 +14,7 @@ from dwell.strategies import STRATEGIES
 
 HOME = Path(__file__).parent / "runs.jsonl"
 PROBLEMS = [Problem(id=f"golden/{k}", prompt=f"problem {k}") for k in range(2)]
+POOL = Problem(id="golden/pool", prompt="", members=tuple(PROBLEMS))
 LIMITS = [{}, {"output_tokens": 14}]
 
 
@@ -43,11 +44,16 @@ def generator():
     )  # fmt: skip
 
 
+def strategies():
+    """All strategies that can be made without a file."""
+    return {name: kind for name, kind in STRATEGIES.items() if name != "plan"}
+
+
 def plans():
-    for name, kind in STRATEGIES.items():
+    for name, kind in strategies().items():
         for size in (1, 6):
             for limits in LIMITS:
-                for problem in PROBLEMS:
+                for problem in [POOL] if kind.pooled else PROBLEMS:
                     yield RunPlan(
                         name=f"{name} {size} {limits} {problem.id}",
                         strategy=kind(**{kind.scale: size}),

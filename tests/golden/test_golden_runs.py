@@ -5,9 +5,7 @@ A deliberate change: `python tests/golden/regenerate.py`, then read `git diff te
 
 import json
 
-from golden_world import HOME, lines
-
-from dwell.strategies import STRATEGIES
+from golden_world import HOME, lines, strategies
 
 
 def test_every_run_is_what_it_was():
@@ -21,5 +19,5 @@ def test_every_run_is_what_it_was():
 def test_every_strategy_has_golden_runs_that_end_well_and_at_the_budget():
     records = [json.loads(line) for line in HOME.read_text(encoding="utf-8").splitlines()]
     names = {record["strategy"].split("(")[0] for record in records}
-    assert names == set(STRATEGIES)
+    assert names == set(strategies())
     assert {record["status"] for record in records} == {"done", "out_of_budget"}

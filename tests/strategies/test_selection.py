@@ -11,6 +11,7 @@ from dwell.strategies.selection import (
     majority,
     top_two,
     vote_weights,
+    weighted_leader,
     weighted_majority,
 )
 
@@ -79,3 +80,28 @@ def test_choose_follows_the_named_rule():
     assert choose_answer("majority", answers, scores) == "b"
     assert choose_answer("weighted", answers, scores) == "c"
     assert choose_answer("best", answers, scores) == "a"
+
+
+def test_weights_of_many_votes_are_those_of_each():
+    scores = np.random.default_rng(5).normal(size=(40, 6)).round(1)
+    scores[::2] = np.abs(scores[::2])
+    scores[scores > 1] = NAN
+    scores[7], scores[8, 0] = -np.inf, np.inf
+    assert np.array_equal(vote_weights(scores), [vote_weights(row) for row in scores])
+
+
+def test_weighted_leaders_of_many_votes_are_those_of_each():
+    rng = np.random.default_rng(6)
+    codes = rng.integers(-1, 4, (600, 9))
+    # Tenths: sums that are equal on paper and differ by rounding must stay ties.
+    scores = rng.integers(0, 10, (600, 9)) / 10
+    scores[rng.random(scores.shape) < 0.2] = NAN
+    scores[::5] = -scores[::5]
+    scores[1::50] = 0.0
+    wanted = [
+        weighted_majority([None if c < 0 else str(c) for c in row], vote_weights(
+            np.where(row >= 0, known, NAN)))
+        for row, known in zip(codes, scores, strict=True)
+    ]  # fmt: skip
+    found = weighted_leader(codes, scores)
+    assert [None if c < 0 else str(c) for c in found] == wanted

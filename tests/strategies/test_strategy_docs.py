@@ -13,6 +13,7 @@ from dwell.strategies import STRATEGIES, make
 
 DOCS = Path(__file__).parents[2] / "docs"
 MODULES = ("dwell.strategies", "dwell.strategies.selection", "dwell.strategies.adaptive",
+           "dwell.strategies.gains", "dwell.streams",
            "dwell.testing.player")  # fmt: skip
 
 
@@ -32,8 +33,8 @@ def test_page_examples_run(page, monkeypatch):
     for block in blocks:
         exec(compile(block, page, "exec"), module.__dict__)
     if page == "adding_a_strategy.md":
-        strategy = module.__dict__["EarlyStopping"](n=6, window=2)
-        suite = module.__dict__["TestEarlyStopping"]()
+        strategy = module.__dict__["Race"](n=6, votes=2)
+        suite = module.__dict__["TestRace"]()
         for check in [name for name in dir(suite) if name.startswith("test_")]:
             getattr(suite, check)(strategy)
 

@@ -2,14 +2,19 @@ import numpy as np
 import pytest
 
 from dwell.errors import UsageError
+from dwell.records import Problem
 from dwell.strategies import STRATEGIES, make, parse
 from dwell.testing import PROBLEM, ToyWorld, play
 
+POOL = Problem(id="pool", prompt="", members=(PROBLEM,))
 
-def test_registry_holds_the_first_eleven_strategies():
+
+def test_registry_holds_what_the_documentation_lists():
     assert set(STRATEGIES) == {
-        "sample", "majority", "weighted_majority", "best_of_n", "adaptive_consistency", "beam",
-        "rebase", "particle", "ab_mcts", "budget_forcing", "revision",
+        "sample", "majority", "weighted_majority", "best_of_n", "adaptive_consistency",
+        "early_stopping", "ppr", "marginal_gain", "verifier_threshold", "first_accepted",
+        "abstaining_majority", "pool_vote", "pool_allocation", "beam", "rebase", "particle",
+        "ab_mcts", "budget_forcing", "revision",
     }  # fmt: skip
     assert all(kind.paper and kind.name == name for name, kind in STRATEGIES.items())
 
@@ -56,6 +61,14 @@ def test_parse_reads_values_by_the_type_of_the_parameter():
         ("best_of_n:verifier=", ["verifier=''"]),
         ("best_of_n:mode=stepwise", ["mode='stepwise'", "group"]),
         ("adaptive_consistency:threshold=1", ["threshold=1.0", "below 1"]),
+        ("adaptive_consistency:rule=gamma", ["rule='gamma'", "dirichlet"]),
+        ("early_stopping:window=0", ["window=0"]),
+        ("ppr:num_answers=1", ["num_answers=1", "at least 2"]),
+        ("marginal_gain:cost=0", ["cost=0.0", "above 0"]),
+        ("first_accepted:verifier=agreement", ["agreement", "best_of_n"]),
+        ("abstaining_majority:by=votes", ["by='votes'", "share"]),
+        ("pool_vote:order=random", ["order='random'", "asc"]),
+        ("pool_allocation:objective=cost", ["objective='cost'", "coverage"]),
         ("budget_forcing:waits=-1", ["waits=-1", "at least 0"]),
         ("revision:window=0", ["window=0"]),
         ("ab_mcts:grow=wide", ["grow='wide'", "revise"]),
@@ -77,7 +90,7 @@ def test_strategies_that_draw_whole_answers_ask_for_the_same_draws():
     first = {play(make(name, n=4), PROBLEM, ToyWorld()).requests[0]
              for name in ("sample", "majority", "weighted_majority", "best_of_n")}  # fmt: skip
     assert len(first) == 1
-    for name in ("adaptive_consistency", "revision", "ab_mcts"):
+    for name in ("adaptive_consistency", "verifier_threshold", "revision", "ab_mcts"):
         request = play(make(name), PROBLEM, ToyWorld()).requests[0]
         assert (request.context, request.max_tokens, request.temperature) == (
             PROBLEM.context(), None, None
@@ -89,8 +102,14 @@ def test_one_sample_costs_the_same_by_every_parallel_name():
         assert len(play(make(name, n=1), PROBLEM, ToyWorld()).requests) == 1
 
 
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if make(name).pooled])
+def test_pools_need_members(name):
+    with pytest.raises(UsageError, match="members"):
+        play(make(name), PROBLEM, ToyWorld())
+
+
 def test_strategies_leave_the_global_random_state_alone():
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
     for name in STRATEGIES:
-        play(make(name), PROBLEM, ToyWorld())
+        play(make(name), POOL if make(name).pooled else PROBLEM, ToyWorld())
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002

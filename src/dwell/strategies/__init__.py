@@ -16,26 +16,40 @@ from typing import Any, get_args, get_type_hints
 
 from dwell.errors import UsageError
 from dwell.protocols import Strategy
-from dwell.strategies.adaptive import AdaptiveConsistency
+from dwell.strategies.accepting import AbstainingMajority, FirstAccepted, VerifierThreshold
+from dwell.strategies.adaptive import AdaptiveConsistency, EarlyStopping, MarginalGain, Ppr
 from dwell.strategies.branching import AdaptiveBranching
 from dwell.strategies.parallel import BestOfN, Majority, Sample, WeightedMajority
 from dwell.strategies.particle import ParticleFilter
+from dwell.strategies.planned import Planned
+from dwell.strategies.pool_allocation import PoolAllocation
+from dwell.strategies.pool_vote import PoolVote
 from dwell.strategies.sequential import BudgetForcing, Revision
 from dwell.strategies.tree import Beam, RebaseSearch
 
 __all__ = [
     "STRATEGIES",
+    "AbstainingMajority",
     "AdaptiveBranching",
     "AdaptiveConsistency",
     "Beam",
     "BestOfN",
     "BudgetForcing",
+    "EarlyStopping",
+    "FirstAccepted",
     "Majority",
+    "MarginalGain",
     "ParticleFilter",
+    "Planned",
+    "PoolAllocation",
+    "PoolVote",
+    "Ppr",
     "RebaseSearch",
     "Revision",
     "Sample",
+    "VerifierThreshold",
     "WeightedMajority",
+    "kind_of",
     "make",
     "parse",
 ]
@@ -49,6 +63,14 @@ STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType(
             WeightedMajority,
             BestOfN,
             AdaptiveConsistency,
+            EarlyStopping,
+            Ppr,
+            MarginalGain,
+            VerifierThreshold,
+            FirstAccepted,
+            AbstainingMajority,
+            PoolVote,
+            PoolAllocation,
             Beam,
             RebaseSearch,
             ParticleFilter,
@@ -74,7 +96,7 @@ def make(name: str, **params: Any) -> Strategy:
         >>> make("beam", n=8).spec()
         'beam(choose=weighted,m=4,n=8,temperature=None,verifier=process)'
     """
-    kind = _kind(name)
+    kind = kind_of(name)
     hints = _parameter_types(kind)
     unknown = sorted(set(params) - set(hints))
     if unknown:
@@ -102,7 +124,9 @@ def parse(text: str) -> Strategy:
             "Write for example beam:n=16,m=4."
         )
     name, inner = found[1], found[2] or found[3] or ""
-    hints = _parameter_types(_kind(name))
+    if name == Planned.name and "=" not in inner:
+        inner = f"file={inner}"
+    hints = _parameter_types(kind_of(name))
     params: dict[str, Any] = {}
     for item in filter(str.strip, inner.split(",")):
         key, equals, value = (part.strip() for part in item.partition("="))
@@ -115,7 +139,14 @@ def parse(text: str) -> Strategy:
     return make(name, **params)
 
 
-def _kind(name: str) -> type[Strategy]:
+def kind_of(name: str) -> type[Strategy]:
+    """The class of a strategy by name; `plan` is the one that a plan file makes.
+
+    Raises:
+        UsageError: no strategy has this name.
+    """
+    if name == Planned.name:
+        return Planned
     if name not in STRATEGIES:
         raise UsageError(
             f"`strategy` must be one of {', '.join(STRATEGIES)}, but got {name!r}."
@@ -152,3 +183,7 @@ def _read(text: str, hint: Any) -> Any:
             except ValueError:
                 return text
     return text
+
+
+# A plan file names strategies; the registry knows them all, and so hands over its reader.
+Planned.parse = staticmethod(parse)

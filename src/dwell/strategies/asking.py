@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from dwell.errors import UsageError
 from dwell.records import Answer, Candidate, Problem
 from dwell.requests import Generate, Mode, Verify
+from dwell.strategies.parameters import check_name
 from dwell.strategies.selection import FloatArray
 
 Asking = PyGenerator[Any, Any, FloatArray]
@@ -22,14 +24,32 @@ GROUP_VERIFIERS = frozenset({"agreement"})
 
 
 def whole_answers(
-    problem: Problem, n: int, temperature: float | None = None, max_tokens: int | None = None
+    problem: Problem,
+    n: int,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    *,
+    member: bool = False,
 ) -> Generate:
     """The request for `n` fresh whole answers.
 
     Every strategy that draws whole answers asks exactly this, so all of them share the same
     recorded draws: the first 4 of best-of-64 are the 4 of majority@4.
+
+    Args:
+        problem: what to answer.
+        n: how many.
+        temperature: sampling temperature; None = the generator's default.
+        max_tokens: cap on an answer; None = the generator's default.
+        member: whether the problem is a member of the run's pool and is charged as such.
     """
-    return Generate(problem.context(), n=n, temperature=temperature, max_tokens=max_tokens)
+    return Generate(
+        problem.context(),
+        n=n,
+        problem=problem.id if member else None,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
 
 
 def answers_of(candidates: Sequence[Candidate]) -> list[Answer]:
@@ -38,7 +58,11 @@ def answers_of(candidates: Sequence[Candidate]) -> list[Answer]:
 
 
 def appraise(
-    candidates: Sequence[Candidate], verifier: str, *, mode: Mode | None = None
+    candidates: Sequence[Candidate],
+    verifier: str,
+    *,
+    mode: Mode | None = None,
+    member: str | None = None,
 ) -> Asking:
     """Scores `[B]` of candidates, NaN where not verified.
 
@@ -51,6 +75,7 @@ def appraise(
         verifier: its name in the study.
         mode: None = as above; "group" = all in one request, which is the default for verifiers
             that compare candidates with each other.
+        member: id of the pool's member that is charged; None = the run's problem.
     """
     scores = np.full(len(candidates), np.nan)
     places: dict[Mode, list[int]] = {}
@@ -64,9 +89,23 @@ def appraise(
     if not places:
         return scores
     replies = yield [
-        Verify(tuple(candidates[i] for i in chosen), verifier, asked)
+        Verify(tuple(candidates[i] for i in chosen), verifier, asked, problem=member)
         for asked, chosen in places.items()
     ]
     for chosen, reply in zip(places.values(), replies, strict=True):
         scores[chosen] = reply
     return scores
+
+
+def check_lone(name: str, verifier: str) -> None:
+    """Refuse verifiers that compare answers, where each answer is to be judged alone.
+
+    Raises:
+        UsageError: it is one of those, or no name.
+    """
+    check_name(name, verifier)
+    if verifier in GROUP_VERIFIERS:
+        raise UsageError(
+            f"`{name}` must judge an answer alone, but got {name}={verifier!r}, which compares "
+            "answers with each other. Choose another verifier, or best_of_n."
+        )

@@ -18,9 +18,10 @@ from dwell.errors import OutOfBudget
 from dwell.protocols import Strategy
 from dwell.records import Answer, Candidate, Problem
 from dwell.requests import Emit, Mode, Solution
-from dwell.strategies.asking import answers_of, appraise, whole_answers
+from dwell.strategies.asking import GROUP_VERIFIERS, answers_of, appraise, whole_answers
 from dwell.strategies.parameters import check_choice, check_int, check_name, check_sampling
-from dwell.strategies.selection import Choice, choose_answer, majority
+from dwell.strategies.selection import Choice, choose_answer, majority, weighted_leader
+from dwell.streams import IntArray, Replayed, Streams
 
 MODES = ("outcome", "prefix", "group")
 
@@ -64,6 +65,12 @@ class Sample(Strategy):
             raise
         return candidates[0].answer  # type: ignore[no-any-return]
 
+    def replay(self, streams: Streams) -> Replayed:
+        """The first of n draws."""
+        drawn = streams.fixed(self.n)
+        place = np.where(drawn > 0, 0, -1)
+        return Replayed(drawn=drawn, chosen=streams.codes_at(place), place=place)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Majority(Strategy):
@@ -103,6 +110,11 @@ class Majority(Strategy):
             raise
         return majority(answers_of(candidates))
 
+    def replay(self, streams: Streams) -> Replayed:
+        """The leader after n draws."""
+        drawn = streams.fixed(self.n)
+        return Replayed(drawn=drawn, chosen=streams.after(streams.standing.leader, drawn))
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Verified(Strategy):
@@ -141,6 +153,16 @@ class _Verified(Strategy):
         scores = yield from appraise(candidates, self.verifier, mode=self.mode)
         return choose_answer(self.how, answers, scores)
 
+    def replay(self, streams: Streams) -> Replayed | None:
+        """The choice among n draws; None where scores depend on what they are compared with."""
+        if self.mode is not None or self.verifier in GROUP_VERIFIERS:
+            return None
+        return self.replayed(streams, streams.fixed(self.n))
+
+    def replayed(self, streams: Streams, drawn: IntArray) -> Replayed:
+        """The choice among the first `drawn` `[...]` draws of each stream."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedMajority(_Verified):
@@ -167,6 +189,12 @@ class WeightedMajority(_Verified):
     paper = "Snell et al. 2024, best-of-N weighted"
     how = "weighted"
 
+    def replayed(self, streams: Streams, drawn: IntArray) -> Replayed:
+        """The answer with the largest sum of scores."""
+        votes = np.where(drawn[..., None] > 0, streams.votes, -1)[..., : self.n]
+        scores = streams.scores_of(self.verifier)[..., : self.n]
+        return Replayed(drawn=drawn, chosen=weighted_leader(votes, scores))
+
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfN(_Verified):
@@ -190,3 +218,8 @@ class BestOfN(_Verified):
     exchangeable = "best"
     paper = "Cobbe et al. 2021, Training Verifiers to Solve Math Word Problems"
     how = "best"
+
+    def replayed(self, streams: Streams, drawn: IntArray) -> Replayed:
+        """The draw with the highest score."""
+        place = streams.after(streams.best(self.verifier), drawn)
+        return Replayed(drawn=drawn, chosen=streams.codes_at(place), place=place)

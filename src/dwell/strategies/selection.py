@@ -21,6 +21,7 @@ import numpy.typing as npt
 from dwell.records import Answer
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 #: How a strategy picks from scored answers.
 Choice = Literal["majority", "weighted", "best"]
 
@@ -81,17 +82,17 @@ def weighted_majority(answers: Sequence[Answer], weights: npt.ArrayLike) -> Answ
 
 
 def vote_weights(scores: npt.ArrayLike) -> FloatArray:
-    """Weights for a vote, from scores of either kind.
+    """Weights for a vote, from scores of either kind; leading axes are separate votes.
 
     Scores that are all at least 0 (probabilities, self-certainty) are weights as they stand. If
     any is negative they are read as logarithms of weights (log-likelihood, minus a surprisal), so
     that the largest weighs 1: a sum of negative numbers would elect the rarest answer.
 
     Args:
-        scores: `[N]`, NaN = not verified.
+        scores: `[..., N]`, NaN = not verified.
 
     Returns:
-        `[N]`, at least 0; 0 for NaN.
+        `[..., N]`, at least 0; 0 for NaN.
 
     Examples:
         >>> vote_weights([0.9, float("nan"), 0.2]).tolist()
@@ -101,10 +102,50 @@ def vote_weights(scores: npt.ArrayLike) -> FloatArray:
     """
     values = np.asarray(scores, np.float64)
     known = ~np.isnan(values)
-    if np.any(values[known] < 0):
-        top = np.max(values[known])
-        values = np.exp(values - top) if np.isfinite(top) else np.zeros_like(values)
-    return np.where(known, values, 0.0)
+    top = np.max(values, axis=-1, keepdims=True, initial=-np.inf, where=known)
+    logs = np.any(values < 0, axis=-1, keepdims=True)
+    # Where the largest is infinite there is nothing to compare with: no weights.
+    finite = np.isfinite(top)
+    shifted = np.exp(np.where(logs & finite & known, values - np.where(finite, top, 0.0), -np.inf))
+    return np.where(known, np.where(logs, shifted, values), 0.0)
+
+
+def weighted_leader(codes: IntArray, scores: FloatArray) -> IntArray:
+    """`weighted_majority` with `vote_weights`, on many votes at once.
+
+    Args:
+        codes: `[..., N]` number of each draw's answer, -1 = none.
+        scores: `[..., N]`, NaN = not verified.
+
+    Returns:
+        `[...]` code of the winner, -1 where there is no answer.
+
+    Examples:
+        >>> weighted_leader(np.array([[7, 4, 4]]), np.array([[0.9, 0.3, 0.4]])).tolist()
+        [7]
+    """
+    rows = np.arange(int(np.prod(codes.shape[:-1])))
+    columns = codes.reshape(len(rows), codes.shape[-1]).T
+    weights = vote_weights(np.where(codes >= 0, scores, np.nan)).reshape(columns.T.shape).T
+    shape = (len(rows), int(columns.max(initial=-1)) + 2)
+    high, low, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    born = np.full(shape, codes.shape[-1])
+    for t, (code, weight) in enumerate(zip(columns, weights, strict=True)):
+        # Two-sum: with the rounding error kept, equal weights sum to equal totals in any order.
+        old = high[rows, code]
+        new = high[rows, code] = old + weight
+        with np.errstate(invalid="ignore"):
+            part = new - old
+            low[rows, code] += (old - (new - part)) + (weight - part)
+        count[rows, code] += code >= 0
+        born[rows, code] = np.minimum(born[rows, code], t)
+    totals = np.where(np.isinf(high), high, high + low)
+    totals = np.where(totals.any(axis=1, keepdims=True), totals, count)
+    seen = count > 0
+    totals = np.where(seen, totals, -np.inf)
+    ties = totals == totals.max(axis=1, keepdims=True)
+    first = np.where(ties & seen, born, codes.shape[-1]).argmin(axis=1)
+    return np.where(seen.any(axis=1), first, -1).reshape(codes.shape[:-1])
 
 
 def argmax(scores: npt.ArrayLike) -> int | None:
