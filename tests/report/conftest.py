@@ -185,6 +185,62 @@ def make_results(num_models: int = 3, num_strategies: int = 9) -> dict[str, Any]
     }  # fmt: skip
 
 
+def make_plan() -> dict[str, Any]:
+    """Returns a plan in the form of `dwell plan`, made up."""
+    points = [
+        {"budget": b, "cost": 0.95 * b, "cost_low": 0.9 * b, "cost_high": b, "accuracy": a,
+         "low": a - 0.03, "high": a + 0.03, "label": f"routes after {k} draws",
+         "fixed": {"label": f"majority(n={k})", "accuracy": a - 0.02, "cost": float(b)}}
+        for k, (b, a) in enumerate([(1, 0.5), (2, 0.55), (4, 0.61), (8, 0.66)], start=1)
+    ]  # fmt: skip
+    return {
+        "policy": "Draw 4 answers, look, and go on:\n  4 votes for the leader: stop",
+        "goal": {"unit": "draws", "budget": 4.0, "target_accuracy": None},
+        "promise": {k: points[2][k] for k in ("accuracy", "low", "high", "cost", "cost_low",
+                                              "cost_high")},
+        "paired": {"against": "majority(n=4)", "difference": 0.02, "low": -0.01, "high": 0.05},
+        "verdict": "No plan beats majority(n=4) here.",
+        "frontier": points,
+        "measured_on": {"questions": 1200, "draws": 64, "model": "synthetic-0.8m", "folds": 5},
+    }  # fmt: skip
+
+
+def make_recording() -> dict[str, Any]:
+    """Returns the facts of a recording, made up."""
+    return {
+        "path": "folder/samples.csv", "rows": 12_345, "skipped": 3, "mixed": 2, "orders": 25,
+        "skipped_by": {"`correct` must be 0 or 1": 3},
+        "runs": [{"run": f"r{i}", "name": f"run {i}", "model": "m", "dataset": "chain",
+                  "questions": 100, "draws": 1000} for i in range(7)],
+    }  # fmt: skip
+
+
+def many_runs(runs: int = 126) -> dict[str, Any]:
+    """Returns a replay of many runs with the mean over them, made up."""
+    labels, numbers = [f"strategy {i}" for i in range(8)], NUMBERS[:5]
+    rng = np.random.default_rng(0)
+    strength = rng.uniform(0.1, 0.7, runs)
+
+    def curve(model: str, label: int, one: float, **more: Any) -> dict[str, Any]:
+        values = [min(1.0, one + 0.02 * label * float(np.log2(n))) for n in numbers]
+        points = [
+            {"n": n, "accuracy": v, **bounds(v), "draws": float(n), "tokens_charged": 500.0 * n,
+             "problems": PROBLEMS} for n, v in zip(numbers, values, strict=True)
+        ]  # fmt: skip
+        return {
+            "strategy": f"s{label}", "label": labels[label], "model": model, "task": "chain",
+            "estimator": "exact", "oracle": False, "points": points, "law": None,
+        } | more  # fmt: skip
+
+    curves = [curve(f"run {i}", s, float(strength[i])) for i in range(runs) for s in range(8)]
+    mean = float(strength.mean())
+    means = [curve(f"mean over {runs} runs", s, mean, mean_over_runs=True) for s in range(8)]
+    for one in means:
+        for p in one["points"]:
+            p |= {"runs": runs, "runs_sd": 0.1, "runs_least": 0.1, "runs_most": 0.9}
+    return {"title": "Many runs", "curves": curves + means, "recording": make_recording()}
+
+
 @pytest.fixture
 def results() -> dict[str, Any]:
     """Two tasks, two models, four strategies."""
@@ -195,3 +251,21 @@ def results() -> dict[str, Any]:
 def large_results() -> dict[str, Any]:
     """Two tasks, three models, nine strategies."""
     return make_results()
+
+
+@pytest.fixture
+def plan() -> dict[str, Any]:
+    """A plan for four budgets."""
+    return make_plan()
+
+
+@pytest.fixture
+def recording() -> dict[str, Any]:
+    """The facts of a recording of seven runs with three bad rows."""
+    return make_recording()
+
+
+@pytest.fixture
+def many_results() -> dict[str, Any]:
+    """A replay of 126 runs with 8 strategies, and the mean over them."""
+    return many_runs()

@@ -80,6 +80,38 @@ def test_sparse_results_are_drawn_without_error(results: dict[str, Any], tmp_pat
     assert 'id="levels' not in html
 
 
+def test_plan_and_recording_are_drawn(
+    results: dict[str, Any], plan: dict[str, Any], recording: dict[str, Any], tmp_path: Path
+) -> None:
+    html = opened(results | {"plan": plan, "recording": recording}, tmp_path)
+    part = html[html.index('id="plan-chart"') : html.index('id="plan-table"')]
+    assert "main-svg" in part
+    assert "best fixed choice" in part
+    assert 'id="recording"' in html
+
+
+def test_many_runs_open_on_their_mean_with_a_selector(
+    many_results: dict[str, Any], tmp_path: Path
+) -> None:
+    html = opened(many_results, tmp_path)
+    places = html[html.index('id="places"') : html.index("</nav>")]
+    assert places.index("mean over 126 runs") < places.index("run 0")
+    assert places.count("<option") == 127
+    assert "other runs in grey" in html
+
+
+def test_only_known_costs_are_offered_as_axes(results: dict[str, Any], tmp_path: Path) -> None:
+    for curve in results["curves"]:
+        for point in curve["points"]:
+            point |= {"usd": 0.001 * point["n"], "seconds": 0.0}
+    results["axes"] = {"usd": "at a made-up price"}
+    html = opened(results, tmp_path)
+    controls = html[html.index('id="curves-controls"') : html.index('id="curves-chart"')]
+    assert re.findall(r"<label for=\"axis-\d\">([^<]+)", controls) == [
+        "N", "Tokens", "FLOPs", "Dollars",
+    ]  # fmt: skip
+
+
 def test_empty_results_are_drawn_without_error(tmp_path: Path) -> None:
     assert "hold nothing to show" in opened({}, tmp_path)
 

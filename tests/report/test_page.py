@@ -81,17 +81,18 @@ def hostile(value: Any) -> Any:
 def test_full_results_have_every_section_in_order(results: dict[str, Any]) -> None:
     sections = Document(page(results)).ids("section")
     assert sections == [
-        "curves", "levels", "frontier", "paired", "laws", "data", "failures", "reproduce",
+        "curves", "levels", "frontier", "paired", "laws", "right", "data", "failures",
+        "reproduce",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["levels", "paired", "frontier", "failures"])
+@pytest.mark.parametrize("name", ["levels", "paired", "failures"])
 def test_a_missing_list_leaves_its_section_out(results: dict[str, Any], name: str) -> None:
     absent = {k: v for k, v in results.items() if k != name}
     html = page(absent)
     sections = Document(html).ids("section")
     assert name not in sections
-    assert len(sections) == 7
+    assert len(sections) == 8
     for given in ({**results, name: []}, {**results, name: None}):
         assert f'<section id="{name}">' not in page(given)
 
@@ -103,7 +104,7 @@ def test_empty_results_say_that_there_is_nothing() -> None:
 
 
 def test_one_model_has_no_frontier(results: dict[str, Any]) -> None:
-    results["frontier"] = [r for r in results["frontier"] if r["model"] == "synthetic-0.8m"]
+    results["curves"] = [c for c in results["curves"] if c["model"] == "synthetic-0.8m"]
     assert "frontier" not in Document(page(results)).ids("section")
 
 

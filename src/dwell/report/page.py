@@ -33,6 +33,7 @@ SCRIPTS = (
     "levels.js",
     "frontier.js",
     "paired.js",
+    "plan.js",
     "controls.js",
 )
 LISTS = ("curves", "levels", "paired", "frontier", "failures")

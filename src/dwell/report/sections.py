@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from dwell.report.costs import frontier_table, right_answer_table
+from dwell.report.plan import plan_section
+from dwell.report.recording import recording_section
 from dwell.report.tables import (
     Html,
     Row,
@@ -18,12 +21,12 @@ from dwell.report.tables import (
     curves_table,
     estimate,
     failures_table,
-    frontier_table,
     label_of,
     laws_table,
     place,
     records,
     table,
+    tabled,
 )
 from dwell.report.wording import DASH, compact, is_number, plural, spent_and_charged
 
@@ -33,20 +36,22 @@ LONG_ADVICE = 240  # characters; longer advice, one sentence a task, is set smal
 def all_sections(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Returns (id, heading, HTML) of each section after the headline; empty ones have no HTML."""
     curves = records(results, "curves")
-    models = {r.get("model") for r in records(results, "frontier")}
     failed = len(records(results, "failures"))
     return [
+        ("plan", "The plan", plan_section(results)),
         ("curves", "Accuracy against compute", curves_section(curves)),
         ("levels", "By difficulty", LEVELS if records(results, "levels") else ""),
         (
             "frontier",
-            "Model size and number of draws",
-            FRONTIER + frontier_table(results) if len(models) > 1 else "",
+            "Which model, how many draws",
+            optional(FRONTIER, frontier_table(results)),
         ),
         ("paired", "Paired differences", PAIRED if records(results, "paired") else ""),
         ("laws", "Laws", optional(LAWS, laws_table(results))),
+        ("right", "What a right answer costs", optional(RIGHT, right_answer_table(results))),
         ("data", "The numbers", optional(DATA, curves_table(results))),
         ("failures", plural(failed, "failure"), failures_table(results)),
+        ("recording", "The recording", recording_section(results)),
         ("reproduce", "Reproduce", reproduce(results)),
     ]
 
@@ -69,8 +74,8 @@ def curves_section(curves: Sequence[Mapping[str, Any]]) -> str:
         )
     if any(c.get("oracle") for c in drawn):
         intro += (
-            " An upper bound is an oracle: it tells how often a correct draw exists, not what "
-            "can be reached without knowing the answer."
+            " A dotted line reads the true grades. An upper bound is such an oracle: it tells how "
+            "often a correct draw exists, not what can be reached without knowing the answer."
         )
     return f"<p>{intro}</p>{CURVES}"
 
@@ -99,8 +104,8 @@ FRONTIER = (
     "<p>Where a small model with many draws beats a larger model with few, and where it does "
     "not. Each line is one strategy of one model as the number of draws grows; the stepped line "
     "joins the points that nothing cheaper beats, as measured: where intervals overlap, the order "
-    "of two points may be chance.</p>"
-) + chart("frontier", "Accuracy against FLOPs per problem for each model; a table follows")
+    "of two points may be chance, and the best of many points reads a little high.</p>"
+) + chart("frontier", "Accuracy against cost per problem for each model; a table follows")
 
 PAIRED = (
     "<p>Strategies compared problem by problem on the same draws, which cancels the luck that "
@@ -117,6 +122,13 @@ LAWS = (
     "draws add next to nothing. Read both only where the data determine the law.</p>"
 )
 
+RIGHT = (
+    "<p>Mean cost of a problem over the share that is right: what is paid for each right answer, "
+    "wrong ones included. The interval is that of the accuracy; the mean cost is taken as known. "
+    "One draw is nearly always the cheapest way to a right answer: the table tells what a higher "
+    "share of them costs.</p>"
+)
+
 DATA = '<div class="controls" id="data-controls"></div>'
 
 
@@ -130,10 +142,16 @@ def facts(results: Mapping[str, Any]) -> list[str]:
         found.append(f"dwell {results['dwell_version']}")
     if is_number(study.get("problems")):
         found.append(plural(study["problems"], "problem"))
+    single = [c for c in curves if not c.get("mean_over_runs")]
     for key, noun in (("task", "task"), ("model", "model")):
-        number = len({c.get(key) for c in curves})
+        number = len({c.get(key) for c in single})
         if number:
             found.append(plural(number, noun))
+    read = results.get("recording") or {}
+    if read.get("rows"):
+        found.append(plural(int(read["rows"]), "recorded draw"))
+    if read.get("skipped"):
+        found.append(plural(int(read["skipped"]), "bad row") + " left out")
     strategies = len({label_of(c) for c in curves})
     if strategies:
         found.append("1 strategy" if strategies == 1 else f"{strategies} strategies")
@@ -156,6 +174,7 @@ def headline(results: Mapping[str, Any]) -> str:
 def at_a_glance(curves: Sequence[Mapping[str, Any]]) -> str:
     """Returns, for each task and model, one draw, the highest strategy and the upper bound."""
     rows: list[Row] = []
+    curves, _ = tabled(curves)
     for key in dict.fromkeys(tuple(place(c).values()) for c in curves):
         here = [c for c in curves if tuple(place(c).values()) == key]
         single = single_draw(here)
@@ -166,13 +185,14 @@ def at_a_glance(curves: Sequence[Mapping[str, Any]]) -> str:
         curve, point = best
         scale = "N" if curve.get("scale") in (None, "n") else curve["scale"]
         at = f"{scale} = {compact(point['n'])}, " if is_number(point.get("n")) else ""
-        tokens = f"{compact(point.get('tokens_charged'))} tokens"
+        used = ("tokens_charged", "tokens") if point.get("tokens_charged") else ("draws", "draws")
+        tokens = f"{compact(point.get(used[0]))} {used[1]}" if point.get(used[0]) else ""
         task, model = (escape(str(part)) for part in key)
         cells = [
             Html(f"{task}<br><small>{model}</small>"),
             estimate(single) if single else DASH,
             estimate(point),
-            Html(f'{escape(label_of(curve))} <span class="interval">{escape(at)}{tokens}</span>'),
+            Html(f'{escape(label_of(curve))} <span class="interval">{escape(at + tokens)}</span>'),
             estimate(bound[1]) if bound else DASH,
         ]
         rows.append(({}, cells))
@@ -223,6 +243,8 @@ def cost_box(results: Mapping[str, Any]) -> str:
         return ""
     amounts = {name: cost.get(f"tokens_{name}") for name in ("charged", "spent")}
     most: float = max((a for a in amounts.values() if is_number(a)), default=0)
+    if results.get("recording") and not most:  # a recording without tokens
+        amounts = {}
     bars = "".join(
         f'<div class="bar"><span>Tokens {name}</span><b>{compact(amount)}</b>'
         f'<i class="{name}" style="width:{100 * amount / most if most and amount else 0:.1f}%">'
@@ -238,8 +260,8 @@ def cost_box(results: Mapping[str, Any]) -> str:
     return (
         '<aside class="cost" aria-labelledby="cost-title">'
         f'<h2 id="cost-title">Spent and charged</h2>{bars}'
-        f"<p>{escape(spent_and_charged(cost))}</p>"
-        + definitions({k: compact(v) for k, v in facts.items() if is_number(v)})
+        f"<p>{escape(spent_and_charged(cost, recorded=bool(results.get('recording'))))}</p>"
+        + definitions({k: compact(v) for k, v in facts.items() if is_number(v) and v})
         + charged_by_strategy(cost.get("by_strategy") or [])
         + "</aside>"
     )

@@ -10,12 +10,47 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, TypeAlias
 
-from dwell.report.wording import DASH, compact, interval, is_number, percent, seconds
+from dwell.report.wording import DASH, amount, compact, interval, is_number, percent
 
 # The attributes of a table's row, and its cells.
 Row: TypeAlias = tuple[Mapping[str, Any], Sequence[Any]]
 
+#: Key of a point's cost -> heading of its column.
+COSTS: Mapping[str, str] = {
+    "draws": "Draws used", "tokens_charged": "Tokens", "flops": "FLOPs", "eflops": "eFLOPs",
+    "seconds": "Time", "usd": "USD",
+}  # fmt: skip
+#: With more points than this the tables hold the means over runs alone: a page must open quickly.
+MAX_POINTS = 1500
 MAX_FAILURES = 200  # rows shown; more would bury the page, and all are in the results
+
+
+def known_costs(curves: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns the keys of the costs that any point has; 0 stands for one that is not known.
+
+    Draws used count as a cost of their own where a strategy stops before N.
+    """
+    points = [p for c in curves for p in c.get("points") or []]
+    return [
+        key
+        for key in COSTS
+        if any(
+            is_number(p.get(key)) and p[key] > 0 and (key != "draws" or p[key] != p.get("n"))
+            for p in points
+        )
+    ]
+
+
+def tabled(curves: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """Returns the curves that tables hold, and a note where those of single runs are left out."""
+    means = [c for c in curves if c.get("mean_over_runs")]
+    if not means or sum(len(c.get("points") or []) for c in curves) <= MAX_POINTS:
+        return curves, ""
+    left = len({str(c.get("model")) for c in curves}) - len({str(c.get("model")) for c in means})
+    return means, (
+        f'<p class="small">The table holds the mean over runs. Choose one of {left} runs above '
+        "to see its curve; the CSV file has every number.</p>"
+    )
 
 
 class Html(str):
@@ -24,7 +59,8 @@ class Html(str):
     __slots__ = ()
 
 
-BOUND = Html('<span class="bound">upper bound</span>')
+#: What curves that read the true grades are, where they are no upper bound.
+BOUNDS = {"worst": "lower bound", "average": "no choice made", "turns": "by the true grade"}
 
 
 def records(results: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -39,7 +75,9 @@ def label_of(record: Mapping[str, Any]) -> str:
 
 def named(curve: Mapping[str, Any]) -> Html:
     """Returns the name of a curve's strategy, marked where it is an upper bound."""
-    return Html(escape(label_of(curve)) + (f" {BOUND}" if curve.get("oracle") else ""))
+    mark = BOUNDS.get(str(curve.get("strategy")), "upper bound")
+    bound = f' <span class="bound">{mark}</span>' if curve.get("oracle") else ""
+    return Html(escape(label_of(curve)) + bound)
 
 
 def place(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,25 +150,27 @@ def cell(kind: str, value: Any, *, first: bool) -> str:
 
 def curves_table(results: Mapping[str, Any]) -> str:
     """Returns every measured point of every curve."""
+    curves, note = tabled(records(results, "curves"))
+    costs = known_costs(curves)
     rows: list[Row] = []
-    for curve in records(results, "curves"):
+    for curve in curves:
         estimator = "oracle" if curve.get("oracle") else curve.get("estimator") or DASH
         for p in curve.get("points") or []:
             cells = [
                 named(curve), curve.get("task", ""), curve.get("model", ""), estimator,
                 budget(p.get("n"), curve.get("scale")), estimate(p),
-                count(p.get("tokens_charged")), count(p.get("flops")),
-                (seconds(p.get("seconds")), p.get("seconds")), count(p.get("problems")),
+                *((amount(key, p.get(key)), p.get(key)) for key in costs),
+                count(p.get("problems")),
             ]  # fmt: skip
             rows.append((place(curve), cells))
     heads = [
-        "Strategy", "Task", "Model", "Estimator",
-        "N", "Accuracy", "Tokens", "FLOPs", "Time", "Problems",
+        "Strategy", "Task", "Model", "Estimator", "N", "Accuracy",
+        *(COSTS[key] for key in costs), "Problems",
     ]  # fmt: skip
-    caption = "Every measured point; tokens, FLOPs and time are means per problem"
+    caption = "Every measured point; costs are means per problem"
     if not rows:
         return ""
-    return table(heads, rows, caption=caption, num_text_columns=4, name="curves-table")
+    return note + table(heads, rows, caption=caption, num_text_columns=4, name="curves-table")
 
 
 def laws_table(results: Mapping[str, Any]) -> str:
@@ -159,30 +199,6 @@ def laws_table(results: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     return table(heads, rows, caption=caption, num_text_columns=3, name="laws-table")
-
-
-def frontier_table(results: Mapping[str, Any]) -> str:
-    """Returns the points that no cheaper point beats, cheapest first, for each task."""
-    scales = {label_of(c): c.get("scale") for c in records(results, "curves")}
-    rows = [r for r in records(results, "frontier") if r.get("on_frontier")]
-    rows.sort(key=lambda r: (str(r.get("task", "")), r.get("flops") or 0))
-    cells: list[Row] = [
-        (
-            {"task": r.get("task", "")},
-            [
-                r.get("model", ""), label_of(r), r.get("task", ""),
-                count(r.get("num_parameters")), budget(r.get("n"), scales.get(label_of(r))),
-                count(r.get("flops")),
-                count(r.get("tokens_charged")), estimate(r),
-            ],
-        )
-        for r in rows
-    ]  # fmt: skip
-    if not cells:
-        return ""
-    heads = ["Model", "Strategy", "Task", "Parameters", "N", "FLOPs", "Tokens", "Accuracy"]
-    caption = "On the frontier, cheapest first; FLOPs and tokens are means per problem"
-    return table(heads, cells, caption=caption, num_text_columns=3, name="frontier-table")
 
 
 def failures_table(results: Mapping[str, Any]) -> str:

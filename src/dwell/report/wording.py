@@ -67,19 +67,39 @@ def seconds(value: Any) -> str:
     return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
 
 
+def dollars(value: Any) -> str:
+    """Writes an amount of US dollars in three significant digits, "$0.0132"."""
+    if not is_number(value):
+        return DASH
+    if value and abs(value) < 1e-3:
+        return f"${value:.2e}"
+    return f"${value:,.0f}" if abs(value) >= 1000 else f"${value:.3g}"
+
+
+def amount(kind: str, value: Any) -> str:
+    """Writes a cost in its unit; `kind` is its key in a point of a curve."""
+    return {"seconds": seconds, "usd": dollars}.get(kind, compact)(value)
+
+
 def plural(count: int, noun: str) -> str:
     """Writes a count with its noun, "1 draw", "2 draws"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def spent_and_charged(cost: Mapping[str, Any]) -> str:
+def spent_and_charged(cost: Mapping[str, Any], *, recorded: bool = False) -> str:
     """Explains in a sentence or two how the tokens spent relate to the tokens charged.
 
     Args:
         cost: with `tokens_charged` (what the strategies would have used, each as if alone) and
             `tokens_spent` (what was newly generated).
+        recorded: whether the draws are a recording's, not a ledger's.
     """
     charged, spent = cost.get("tokens_charged"), cost.get("tokens_spent")
+    if recorded:
+        return (
+            "No model was called. A strategy is charged for the recorded draws that it would have "
+            "asked for, each as if alone."
+        )
     if not (is_number(charged) and is_number(spent)):
         return "The tokens charged and spent were not both recorded."
     if spent == 0:

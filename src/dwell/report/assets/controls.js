@@ -31,8 +31,13 @@ function fillPlaces() {
   const options = (names) => names.map((n) => [n, n || 'unnamed']);
   const choose = (key) => (value) => { state[key] = value; settle(); fillAll(); drawAll(); };
   const rows = [];
-  if (tasks.length > 1) rows.push(segmented('task', 'Task', options(tasks), state.task, choose('task')));
-  if (models.length > 1) rows.push(segmented('model', 'Model', options(models), state.model, choose('model')));
+  // A few are buttons; many would fill the screen.
+  const pick = (key, legend, names) => (names.length > 6
+    ? selector(legend, options(names), state[key], choose(key))
+    : segmented(key, legend, options(names), state[key], choose(key)));
+  if (tasks.length > 1) rows.push(pick('task', 'Task', tasks));
+  const there = models.filter((m) => placed.some((r) => (r.model ?? '') === m && (r.task ?? '') === state.task));
+  if (there.length > 1) rows.push(pick('model', there.length > 6 ? 'Model or run' : 'Model', there));
   bar.replaceChildren(...rows);
   bar.hidden = !rows.length;
 }
@@ -40,10 +45,10 @@ function fillPlaces() {
 function fillCurvesControls() {
   const box = byId('curves-controls');
   if (!box) return;
-  const points = records('curves').flatMap((c) => c.points || []);
-  const options = Object.entries(AXES).map(([key, axis]) => [key, axis.name, !points.some((p) => isNumber(p[axis.key]))]);
+  const options = Object.entries(AXES).map(([key, axis]) => [key, axis.name]);
   box.replaceChildren(
-    segmented('axis', 'Against', options, state.axis, (axis) => { state.axis = axis; fillAll(); drawCurves(); }),
+    ...(options.length > 1
+      ? [segmented('axis', 'Against', options, state.axis, (axis) => { state.axis = axis; fillAll(); drawCurves(); })] : []),
     tick('log scale', 'log'), tick('intervals', 'intervals'),
     ...(records('curves').some((c) => c.law) ? [tick('fitted laws', 'laws')] : []),
   );
@@ -71,7 +76,7 @@ function chip(label) {
     onclick: () => { if (!state.hidden.delete(label)) state.hidden.add(label); drawAll(); },
     ondblclick: () => { state.hidden = new Set(labels.filter((l) => l !== label)); drawAll(); },
     onpointerenter: focus(label), onpointerleave: focus(null),
-  }, swatch(label), label, isBound(label) ? boundMark() : null);
+  }, swatch(label), label, isBound(label) ? boundMark(label) : null);
 }
 
 const levelsOfDraws = () => levelsHere().filter((r) => ofDraws(labelOf(r)));
@@ -82,6 +87,15 @@ function fillLevelsControls() {
   if (!box) return;
   const options = numbersOf(levelsOfDraws()).map((n) => [n, compact(n)]);
   box.replaceChildren(segmented('levels-n', 'N', options, state.levelsN, (n) => { state.levelsN = n; drawLevels(); }));
+  box.hidden = options.length < 2;
+}
+
+function fillFrontierControls() {
+  const box = byId('frontier-controls');
+  if (!box) return;
+  const options = Object.entries(COSTS).map(([key, axis]) => [key, axis.name]);
+  box.replaceChildren(segmented('frontier-axis', 'Against', options, state.frontierAxis,
+    (axis) => { state.frontierAxis = axis; drawFrontier(); }));
   box.hidden = options.length < 2;
 }
 
@@ -100,6 +114,9 @@ function fillPairedControls() {
 
 // Choices that the new task and model do not offer fall back to one that they do.
 function settle() {
+  // A task that the model was not run on is shown for one that was.
+  const amount = (m) => placed.filter((r) => (r.model ?? '') === m && (r.task ?? '') === state.task).length;
+  if (!amount(state.model)) state.model = models.find(amount) ?? state.model;
   // The largest N at which most strategies were measured.
   const common = (rows) => {
     const count = (n) => rows.filter((r) => (r.n ?? null) === n).length;
@@ -126,11 +143,16 @@ function leader() {
 }
 
 function filterTables() {
-  const filter = (id, keys) => document.querySelectorAll(`#${id} tbody tr`).forEach((row) => {
-    row.hidden = keys.some((key) => row.dataset[key] !== state[key]);
-  });
+  const filter = (id, keys) => {
+    const rows = [...document.querySelectorAll(`#${id} tbody tr`)];
+    const fits = (row, some) => some.every((key) => row.dataset[key] === state[key]);
+    // A table of means alone has no row of a single run: it then keeps showing the means.
+    const used = rows.some((row) => fits(row, keys)) ? keys : ['task'];
+    rows.forEach((row) => { row.hidden = !fits(row, used); });
+  };
   filter('curves-table', ['task', 'model']);
   filter('laws-table', ['task', 'model']);
+  filter('right-table', ['task', 'model']);
   filter('frontier-table', ['task']);
 }
 
@@ -155,7 +177,7 @@ function sortBy(table, head, column) {
   table.tBodies[0].append(...rows);
 }
 
-const CSV_FIELDS = ['n', 'accuracy', 'low', 'high', 'tokens_charged', 'flops', 'seconds', 'problems'];
+const CSV_FIELDS = ['n', 'accuracy', 'low', 'high', 'draws', 'tokens_charged', 'flops', 'eflops', 'seconds', 'usd', 'problems'];
 
 function csv() {
   const quote = (v) => (/[",\r\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
@@ -226,6 +248,7 @@ function fillAll() {
   fillCurvesControls();
   fillLegend();
   fillLevelsControls();
+  fillFrontierControls();
   fillPairedControls();
   filterTables();
   if (active) byId(active)?.focus({ preventScroll: true });
@@ -239,18 +262,21 @@ function drawAll() {
   drawLevels();
   drawFrontier();
   drawPaired();
+  drawPlan();
 }
 
 function start() {
   state.task = tasks[0] ?? '';
-  // Begin with the model that most was measured on.
+  state.axis = Object.keys(AXES)[0] ?? 'n';
+  state.frontierAxis = ['flops', 'tokens', 'usd', 'seconds', 'draws'].find((key) => key in COSTS);
+  // Begin with the mean over runs, else with the model that most was measured on.
   const amount = (m) => records('curves').filter((c) => (c.model ?? '') === m).length;
-  state.model = [...models].sort((a, b) => amount(b) - amount(a))[0] ?? '';
+  state.model = [...models].sort((a, b) => means.has(b) - means.has(a) || amount(b) - amount(a))[0] ?? '';
   settle();
   prepareTheme();
   prepareCopy();
   fillDataControls();
-  document.querySelectorAll('#curves-table, #laws-table, #frontier-table').forEach(makeSortable);
+  document.querySelectorAll('#curves-table, #laws-table, #frontier-table, #right-table, #plan-table').forEach(makeSortable);
   fillAll();
   drawAll();
   let narrow = isNarrow();

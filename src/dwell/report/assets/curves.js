@@ -4,7 +4,7 @@ const visible = (label) => !state.hidden.has(label);
 
 // The points of a curve that have a place on the axis, in its order.
 function pointsOn(curve, axis) {
-  const { key } = AXES[axis];
+  const { key } = AXES[axis] ?? { key: 'n' };
   if (axis === 'n' && !ofDraws(labelOf(curve))) return [];
   return (curve.points || [])
     .filter((p) => isNumber(p[key]) && isNumber(p.accuracy) && (!state.log || p[key] > 0))
@@ -32,15 +32,12 @@ function placeOfN(curve, axis, n) {
 }
 
 function hoverText(curve, p, held) {
-  const bound = curve.oracle ? '<br>upper bound: an oracle picks the answer' : '';
-  const cost = [
-    isNumber(p.tokens_charged) ? `${compact(p.tokens_charged)} tokens` : '',
-    isNumber(p.flops) ? `${compact(p.flops)}FLOP` : '',
-    isNumber(p.seconds) ? seconds(p.seconds) : '',
-  ].filter(Boolean).join(' · ');
+  const bound = curve.oracle ? `<br>${BOUNDS[curve.strategy] ?? 'upper bound: an oracle picks the answer'}` : '';
+  const cost = costText(p);
+  const spread = isNumber(p.runs) ? `<br>${p.runs} runs, from ${percent(p.runs_least)} to ${percent(p.runs_most)}` : '';
   return `<b>${plain(labelOf(curve))}</b>${atBudget(labelOf(curve), p.n)}<br>`
     + `accuracy ${percent(p.accuracy)} ${interval(p.low, p.high)}<br>${cost}`
-    + `<br>${compact(p.problems)} problems`
+    + `<br>${compact(p.problems)} problems${spread}`
     + `${curve.estimator && !curve.oracle ? ` · ${plain(curve.estimator)}` : ''}`
     + `${held ? ' · held out of the fit' : ''}${bound}`;
 }
@@ -163,9 +160,11 @@ function drawCurvesCaption(shown) {
   const key = [
     ...(laws ? [['fitted law', lawKey('5 3')], ['point used in the fit', dotKey(true)],
       ['point held out of the fit', dotKey(false)], ['saturation', saturationKey()]] : []),
-    ...(shown.some((c) => c.oracle) ? [['upper bound', lawKey('2 3')]] : []),
+    ...(shown.some((c) => c.oracle) ? [['reads the true grades', lawKey('2 3')]] : []),
   ];
+  const note = noteOn(state.axis);
   byId('curves-caption').replaceChildren(
+    ...(note ? [element('span', { class: 'key' }, `${AXES[state.axis].name}: ${note}.`)] : []),
     ...key.map(([text, mark]) => element('span', { class: 'key' }, mark, text)),
     ...beyond.map((c) => element('span', { class: 'key' },
       `${labelOf(c)} saturates beyond this chart, at N = ${compact(c.law.saturation)}.`)),

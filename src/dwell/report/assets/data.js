@@ -11,7 +11,8 @@ const byId = (id) => document.getElementById(id);
 const state = {
   task: undefined,
   model: undefined,
-  axis: 'n',
+  axis: undefined,
+  frontierAxis: undefined,
   log: true,
   intervals: true,
   laws: true,
@@ -22,12 +23,26 @@ const state = {
   reference: '', // '' = all pairs
 };
 
-const AXES = {
-  n: { name: 'Draws N', title: 'draws per problem N', key: 'n' },
+// What accuracy can be drawn against; only what some point has is offered. A cost of 0 is one
+// that is not known. Draws used are told apart from N where a strategy stops early.
+const COST_AXES = {
+  draws: { name: 'Draws used', title: 'draws used per problem', key: 'draws' },
   tokens: { name: 'Tokens', title: 'tokens charged per problem', key: 'tokens_charged' },
   flops: { name: 'FLOPs', title: 'FLOPs per problem', key: 'flops' },
+  eflops: { name: 'eFLOPs', title: 'equivalent FLOPs per problem', key: 'eflops' },
   seconds: { name: 'Seconds', title: 'seconds per problem', key: 'seconds' },
+  usd: { name: 'Dollars', title: 'US dollars per problem', key: 'usd' },
 };
+const everyPoint = records('curves').flatMap((c) => c.points || []);
+const isKnown = ([, { key }]) => everyPoint.some((p) => isNumber(p[key]) && p[key] > 0
+  && (key !== 'draws' || p.draws !== p.n));
+const knownCosts = Object.entries(COST_AXES).filter(isKnown);
+const COSTS = Object.fromEntries(knownCosts.length ? knownCosts : [['draws', COST_AXES.draws]]);
+const AXES = {
+  ...(everyPoint.some((p) => isNumber(p.n)) ? { n: { name: 'N', title: 'draws per problem N', key: 'n' } } : {}),
+  ...Object.fromEntries(knownCosts),
+};
+const noteOn = (axis) => ((results.axes || {})[COST_AXES[axis]?.key] ?? '');
 
 const here = (record) =>
   (record.task ?? '') === state.task && (record.model ?? '') === state.model;
@@ -40,7 +55,10 @@ const sizes = new Map(
     ...records('frontier').map((r) => [r.model, r.num_parameters])],
 );
 const bySize = (a, b) => (sizes.get(a) ?? 0) - (sizes.get(b) ?? 0);
-const models = distinct(placed.map((r) => r.model ?? '')).sort(bySize);
+// Means over runs come first: they are what a reader of many runs wants to see.
+const means = new Set(records('curves').filter((c) => c.mean_over_runs).map((c) => c.model ?? ''));
+const models = distinct(placed.map((r) => r.model ?? ''))
+  .sort((a, b) => means.has(b) - means.has(a) || bySize(a, b));
 
 const SUFFIXES = [[1e18, 'E'], [1e15, 'P'], [1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
 
@@ -74,6 +92,24 @@ function seconds(value) {
   if (value < 1) return `${short(1e3 * value)} ms`;
   if (value < 120) return `${short(value)} s`;
   return value < 7200 ? `${short(value / 60)} min` : `${short(value / 3600)} h`;
+}
+
+function dollars(value) {
+  if (!isNumber(value)) return '–';
+  if (value && Math.abs(value) < 1e-3) return `$${value.toExponential(2).replace(/e-(\d)$/, 'e-0$1')}`;
+  return Math.abs(value) >= 1000 ? `$${Math.round(value).toLocaleString('en')}` : `$${Number(value.toPrecision(3))}`;
+}
+
+// The costs of a point that are known, in words.
+function costText(p) {
+  return [
+    isNumber(p.draws) && p.draws !== p.n ? `${compact(p.draws)} draws` : '',
+    isNumber(p.tokens_charged) ? `${compact(p.tokens_charged)} tokens` : '',
+    p.flops > 0 ? `${compact(p.flops)}FLOP` : '',
+    p.eflops > 0 ? `${compact(p.eflops)}FLOP equivalent` : '',
+    p.seconds > 0 ? seconds(p.seconds) : '',
+    p.usd > 0 ? dollars(p.usd) : '',
+  ].filter(Boolean).join(' · ');
 }
 
 // Plotly reads <b> and <a> in its texts: a label must not be markup.

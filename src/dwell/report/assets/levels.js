@@ -17,7 +17,7 @@ function drawLevels() {
   grid.querySelectorAll('.chart').forEach((node) => Plotly.purge(node));
   grid.replaceChildren(...strategies.map((label, i) => element(
     'figure', {},
-    element('figcaption', {}, swatch(label), ' ', label, isBound(label) ? boundMark() : null,
+    element('figcaption', {}, swatch(label), ' ', label, isBound(label) ? boundMark(label) : null,
       ofDraws(label) ? null : element('small', {}, `${scaleOf(label)} = ${compact(shownBudget(label))}`)),
     element('div', {
       class: 'chart', id: `levels-chart-${i}`, role: 'img',
@@ -37,7 +37,9 @@ function fromTo(counts) {
   return low === high ? compact(low) : `${compact(low)} to ${compact(high)}`;
 }
 
-const boundMark = () => element('span', { class: 'bound' }, 'upper bound');
+// What curves that read the true grades are (as in tables.py).
+const BOUNDS = { worst: 'lower bound', average: 'no choice made', turns: 'by the true grade' };
+const boundMark = (label) => element('span', { class: 'bound' }, BOUNDS[curvesByLabel.get(label)?.strategy] ?? 'upper bound');
 
 function spoken(rows, label) {
   return rows.filter((r) => labelOf(r) === label)
