@@ -117,20 +117,28 @@ def print_table(results: Mapping[str, Any], console: Console | None = None) -> N
     for (model, task), curves in groups.items():
         budgets = sorted({p["n"] for c in curves if c["scale"] == "n" for p in c["points"]})
         problems = max(p["problems"] for c in curves for p in c["points"])
-        table = Table(title=f"{task}, {model}: % right of {problems} problems [95 % interval]")
+        title = f"{task}, {model}: % right of {problems} problems [95 % interval]"
+        table = Table(title=title)
         table.add_column("strategy")
         for n in budgets:
             table.add_column(f"N={n}", justify="right")
         for curve in curves:
             if curve["scale"] == "n":
                 points = {point["n"]: point for point in curve["points"]}
-                name = curve["label"] + (" (upper bound)" if curve["oracle"] else "")
+                name = curve["label"] + _oracle(curve)
                 table.add_row(name, *(_cell(points.get(n)) for n in budgets))
-        console.print(table)
+        console.print(table if budgets else title.replace("[", "\\["))
         for curve in curves:
             if curve["scale"] != "n":
                 cells = (f"{curve['scale']}={p['n']}: {_cell(p)}" for p in curve["points"])
                 console.print(f"  {curve['label']}: {', '.join(cells)}")
+
+
+def _oracle(curve: Mapping[str, Any]) -> str:
+    """What to say of a curve that reads the true grades."""
+    if not curve["oracle"]:
+        return ""
+    return " (oracle)" if curve["strategy"] in ("worst", "average") else " (upper bound)"
 
 
 def _wide_console() -> Console:
