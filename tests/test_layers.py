@@ -21,8 +21,8 @@ LAYERS = {
     "testing": PLUGINS, "recordings": PLUGINS,
     "ledger": MACHINERY, "driver": MACHINERY,
     "study_file": PLANNING, "study": PLANNING, "samples": PLANNING, "curves": PLANNING,
-    "results": PLANNING, "replay": PLANNING, "plan": PLANNING,
-    "report": SURFACES, "cli": SURFACES, "commands": SURFACES, "__main__": SURFACES,
+    "results": PLANNING, "replays": PLANNING, "plans": PLANNING, "study_recording": PLANNING,
+    "report": SURFACES, "law_plots": SURFACES, "panel_svg": SURFACES, "cli": SURFACES, "commands": SURFACES, "__main__": SURFACES,
 }  # fmt: skip
 #: What the machinery may use of the plug-ins: nothing; it knows their protocols.
 KNOWN_PLUGINS = ("strategies", "generators", "verifiers", "tasks", "testing")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dwell.errors import DwellError, OutOfBudget, UsageError
     from dwell.ledger import Ledger
+    from dwell.plans import load_plan, plan
     from dwell.protocols import Strategy
     from dwell.records import Candidate, Context, Problem, Usage
+    from dwell.replays import replay
     from dwell.requests import Cancel, Emit, Generate, Next, Perturb, Remaining, Run, Start, Verify
     from dwell.results import analyse
     from dwell.study import Solved, Study, solve
@@ -41,6 +43,9 @@ _HOMES = {
     "UsageError": "errors",
     "Verify": "requests",
     "analyse": "results",
+    "load_plan": "plans",
+    "plan": "plans",
+    "replay": "replays",
     "solve": "study",
 }
 
@@ -67,6 +72,9 @@ __all__ = [
     "Verify",
     "__version__",
     "analyse",
+    "load_plan",
+    "plan",
+    "replay",
     "solve",
 ]
 

@@ -15,7 +15,14 @@ COMMANDS = {
     "demo": ("dwell.commands.demo", "Run a small study of the embedded model; show a report."),
     "run": ("dwell.commands.run", "Run a study: models x tasks x strategies x budgets."),
     "show": ("dwell.commands.show", "Print a study's accuracies with intervals, or as JSON."),
+    "replay": ("dwell.commands.replay", "What strategies would get on recorded samples."),
+    "plan": ("dwell.commands.plan", "Find the policy for a budget, and what it promises."),
     "report": ("dwell.commands.report", "Write a study's report: one self-contained page."),
+    "cost": ("dwell.commands.cost", "What samples cost: FLOPs, bytes, seconds, dollars."),
+    "fit": ("dwell.commands.fit", "Fit a scaling law to a table: intervals, held-out error."),
+    "optimum": ("dwell.commands.optimum", "The best model size and tokens for a budget."),
+    "crossover": ("dwell.commands.crossover", "Where two fitted laws cross."),
+    "laws": ("dwell.commands.laws", "List the scaling laws, their formulas and papers."),
     "strategies": ("dwell.commands.lists", "List the strategies, their parameters and papers."),
     "models": ("dwell.commands.lists", "List the embedded models."),
     "tasks": ("dwell.commands.lists", "List the built-in tasks and their difficulties."),
@@ -42,17 +49,23 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+HELP = """Spend test-time compute where it buys accuracy.
+
+\b
+dwell demo                      the main job on an embedded model, in a minute
+dwell run study.toml --out DIR  run; Ctrl-C and the same command again resume
+dwell show DIR                  accuracy at each budget, with intervals
+dwell report DIR                one page that shows it all
+dwell replay TABLE              what strategies would get on recorded samples
+dwell plan TABLE --budget 8     which strategy, when to stop, what it will bring
+dwell fit TABLE --law NAME      a scaling law with intervals and held-out error
+"""
+
+
+@click.group(cls=_LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(dwell.__version__, prog_name="dwell")
 def cli() -> None:
-    r"""Spend test-time compute where it buys accuracy.
-
-    \b
-    dwell demo                      the main job on an embedded model, in a minute
-    dwell run study.toml --out DIR  run; Ctrl-C and the same command again resume
-    dwell show DIR                  accuracy at each budget, with intervals
-    dwell report DIR                one page that shows it all
-    """
+    """The command line."""
 
 
 def main(args: list[str] | None = None) -> None:

@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dwell.budget import check_limits
 from dwell.errors import UsageError
 from dwell.protocols import Strategy
-from dwell.strategies import STRATEGIES, make, parse
+from dwell.strategies import kind_of, make, parse
 
 DEFAULT_BUDGETS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -49,6 +49,19 @@ class ModelSpec(_Table):
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     concurrency: int | None = Field(default=None, ge=1)
+    continuation: Literal["flags", "prefill"] | None = None
+    shared_prefix: bool | None = None
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_seconds: float | None = Field(default=None, gt=0)
+    hedge_seconds: float | None = Field(default=None, gt=0)
+    usd_per_million_prompt_tokens: float | None = Field(default=None, ge=0)
+    usd_per_million_cached_tokens: float | None = Field(default=None, ge=0)
+    usd_per_million_output_tokens: float | None = Field(default=None, ge=0)
+
+    def endpoint_options(self) -> dict[str, Any]:
+        """What only an endpoint takes, as keywords; None = its default."""
+        return self.model_dump(exclude={"name", "base_url", "temperature", "max_tokens"})
 
 
 class TaskSpec(_Table):
@@ -71,10 +84,8 @@ class StrategySpec(BaseModel):
 
     def at(self, budget: int) -> Strategy:
         """The strategy with its scale parameter set to a budget."""
-        if self.name not in STRATEGIES:
-            return make(self.name)
         params = dict(self.model_extra or {})
-        params[STRATEGIES[self.name].scale] = budget
+        params[kind_of(self.name).scale] = budget
         return make(self.name, **params)
 
 
@@ -214,7 +225,8 @@ def _task_word(word: str) -> dict[str, Any]:
 
 def _strategy_word(word: str) -> dict[str, Any]:
     strategy = parse(word)
-    given = {key: value for key, value in strategy.params().items() if f"{key}=" in word}
+    # A plan's file may be written without its name, and is never left out.
+    given = {k: v for k, v in strategy.params().items() if f"{k}=" in word or k == "file"}
     if strategy.scale in given:
         given["budgets"] = [given.pop(strategy.scale)]
     return {"name": strategy.name, **given}

@@ -1,0 +1,91 @@
+"""Held-out accuracy and cost of planning itself: everything is chosen on other questions.
+
+Questions (whole clusters of them) are dealt into folds. For each fold the plan is made on the
+others from nothing, and its accuracy and cost are read off the fold. Each question so has values
+that its own grades had no part in; repeated with other folds, and averaged.
+
+Letters: `P` questions, `B` budgets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dwell.plans.evidence import FloatArray, IntArray
+from dwell.plans.search import Menu, best_policies, value
+from dwell.streams import BoolArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """What planning for each budget brought on questions that were not used.
+
+    Attributes:
+        accuracy: `[P, B]`; NaN in a column whose budget no strategy fits.
+        cost: `[P, B]` likewise.
+        picked: for each budget, how often each menu and choice was taken.
+    """
+
+    accuracy: FloatArray
+    cost: FloatArray
+    picked: tuple[Counter[tuple[int, tuple[int, ...]]], ...]
+
+    def at(self, kept: BoolArray) -> HeldOut:
+        """The same at some of the budgets."""
+        picked = tuple(one for one, keep in zip(self.picked, kept, strict=True) if keep)
+        return HeldOut(accuracy=self.accuracy[:, kept], cost=self.cost[:, kept], picked=picked)
+
+
+def folds_of(
+    num_questions: int, clusters: IntArray | None, folds: int, repeats: int, seed: int
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """(questions to plan on, questions to look at), `folds` times `repeats` pairs.
+
+    Args:
+        num_questions: P.
+        clusters: `[P]`; a cluster is never split. None = each question for itself.
+        folds: K, at least 2.
+        repeats: how often to deal.
+        seed: of the dealing.
+    """
+    label = np.arange(num_questions) if clusters is None else clusters
+    num_clusters = int(label.max()) + 1
+    rng = np.random.default_rng(seed)
+    for _ in range(repeats):
+        fold = rng.permutation(num_clusters) % min(folds, num_clusters)
+        for number in range(int(fold.max()) + 1):
+            inside = fold[label] == number
+            yield np.flatnonzero(~inside), np.flatnonzero(inside)
+
+
+def cross_fitted(
+    menus: Sequence[Menu], budgets: FloatArray, splits: Sequence[tuple[IntArray, IntArray]]
+) -> HeldOut:
+    """Plan on one side of each split, look at the other.
+
+    Args:
+        menus: what may be chosen, simplest first.
+        budgets: `[B]`.
+        splits: (questions to plan on, questions to look at).
+    """
+    num_questions = menus[0].right.shape[2]
+    right, cost = np.zeros((2, num_questions, len(budgets)))
+    seen = np.zeros(num_questions)
+    picked: tuple[Counter[tuple[int, tuple[int, ...]]], ...] = tuple(Counter() for _ in budgets)
+    for own, held in splits:
+        seen[held] += 1
+        for number, found in enumerate(best_policies(menus, own, budgets)):
+            if found is None:
+                right[held, number] = cost[held, number] = np.nan
+                continue
+            accuracy, paid = value(menus[found.menu], found.taken, held)
+            right[held, number] += accuracy
+            cost[held, number] += paid
+            picked[number][found.menu, tuple(found.taken.tolist())] += 1
+    with np.errstate(invalid="ignore"):
+        times = np.where(seen > 0, seen, np.nan)[:, None]
+        return HeldOut(accuracy=right / times, cost=cost / times, picked=picked)
