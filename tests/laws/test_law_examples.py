@@ -2,10 +2,13 @@
 
 import doctest
 
-from dwell.laws import fitting
+import pytest
+
+from dwell.laws import curves, declaration, law, rows
 
 
-def test_examples_print_what_they_say():
-    result = doctest.testmod(fitting)
+@pytest.mark.parametrize("module", [curves, declaration, law, rows], ids=lambda m: m.__name__)
+def test_examples_print_what_they_say(module):
+    result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0

@@ -1,30 +1,48 @@
-"""Laws of accuracy against compute: declared, fitted with bands, checked out of sample."""
+"""Laws: declared in a dozen lines, fitted with bands by one engine, checked out of sample."""
 
-from dwell.laws.base import (
-    IDENTIFIED,
-    NOT_IDENTIFIED,
-    WEAKLY_IDENTIFIED,
-    Estimate,
-    Fit,
-    Holdout,
-    Law,
-    Param,
-    Prediction,
-)
-from dwell.laws.fitting import choose, fit
-from dwell.laws.testtime import LAWS
+from dwell.laws.allocation import Allocation, training_flops
+from dwell.laws.answers import Crossing, crossover
+from dwell.laws.comparison import Comparison, candidates, compare
+from dwell.laws.curves import CurveFit, choose, fit_curve
+from dwell.laws.declaration import Param, exponent, scale
+from dwell.laws.engine import Options
+from dwell.laws.fit import Errors, Estimate, Fit, HeldOut, Optimum, Prediction, Profile
+from dwell.laws.isoflop import IsoFlop, isoflop, parabolas
+from dwell.laws.law import Law
+from dwell.laws.registry import LAWS, law_of
+from dwell.laws.rows import by_largest
+from dwell.laws.verdict import IDENTIFIED, NOT_IDENTIFIED, WEAKLY_IDENTIFIED
 
 __all__ = [
     "IDENTIFIED",
     "LAWS",
     "NOT_IDENTIFIED",
     "WEAKLY_IDENTIFIED",
+    "Allocation",
+    "Comparison",
+    "Crossing",
+    "CurveFit",
+    "Errors",
     "Estimate",
     "Fit",
-    "Holdout",
+    "HeldOut",
+    "IsoFlop",
     "Law",
+    "Optimum",
+    "Options",
     "Param",
     "Prediction",
+    "Profile",
+    "by_largest",
+    "candidates",
     "choose",
-    "fit",
+    "compare",
+    "crossover",
+    "exponent",
+    "fit_curve",
+    "isoflop",
+    "law_of",
+    "parabolas",
+    "scale",
+    "training_flops",
 ]
