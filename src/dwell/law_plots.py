@@ -17,9 +17,8 @@ import numpy as np
 from dwell.errors import MissingExtraError, UsageError
 from dwell.laws.fit import Fit
 from dwell.laws.spaces import FloatArray
-from dwell.panel_svg import svg_of
+from dwell.panel_svg import COLOURS, svg_of
 
-_COLOURS = ("#1f5fa8", "#c8501e", "#2c8a4b", "#7b4fa3", "#8a6d1f", "#b03a6a", "#3a8f9c", "#555555")
 _NUM_BUDGETS = 6
 
 
@@ -253,7 +252,7 @@ def _draw_html(panels: Sequence[Panel], title: str, path: Path) -> None:
 
 
 def _traces(series: Series, graph_objects: Any) -> list[Any]:
-    colour = _COLOURS[series.colour % len(_COLOURS)]
+    colour = COLOURS[series.colour % len(COLOURS)]
     order = np.argsort(series.x) if not series.marks else np.arange(len(series.x))
     traces = []
     if series.low is not None and series.high is not None:
@@ -290,7 +289,7 @@ def _draw_image(panels: Sequence[Panel], title: str, path: Path) -> None:
         backend = import_module("matplotlib.backends.backend_agg")
         figures = import_module("matplotlib.figure")
     except ImportError as error:
-        raise MissingExtraError(f"A {path.suffix} plot", "matplotlib", "plots") from error
+        raise MissingExtraError("A plot as .png", "matplotlib", "plots") from error
     figure = figures.Figure(figsize=(5.2 * len(panels), 4.2), layout="constrained")
     backend.FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -305,7 +304,7 @@ def _draw_image(panels: Sequence[Panel], title: str, path: Path) -> None:
 
 
 def _mark(axis: Any, series: Series) -> None:
-    colour = _COLOURS[series.colour % len(_COLOURS)]
+    colour = COLOURS[series.colour % len(COLOURS)]
     label = series.label or "_nolegend_"
     if series.marks:
         axis.plot(series.x, series.y, "o", ms=3, color=colour, label=label)

@@ -52,7 +52,7 @@ class _Axis:
         step = _step((self.high - self.low) / 5.0)
         first_tick = np.ceil(self.low / step - 1e-9) * step
         marks = np.arange(first_tick, self.high + 1e-9 * step, step)
-        return [(float(v), _short(float(v))) for v in np.round(marks, 12)]
+        return [(float(v), _short(float(v))) for v in np.round(marks, 12) + 0.0]
 
 
 def _step(rough: float) -> float:
@@ -104,15 +104,35 @@ def _panel(panel: Panel) -> str:
     parts = [_frame(panel, x, y)]
     for series in panel.series:
         parts.append(_series(series, x, y))
-    labelled = [s for s in panel.series if s.label]
-    for row, series in enumerate(labelled):
-        colour = COLOURS[series.colour % len(COLOURS)]
-        place = _TOP + 14.0 + 14.0 * row
-        parts.append(
-            f"<text x='{_WIDTH - _RIGHT - 8:.0f}' y='{place:.0f}' {_FONT} font-size='11' "
-            f"text-anchor='end' fill='{colour}'>{escape(series.label)}</text>"
-        )
+    parts.append(_legend(panel, x, y))
     return "\n".join(parts)
+
+
+def _legend(panel: Panel, x: _Axis, y: _Axis) -> str:
+    """Names of the series in the corner where the fewest points are."""
+    labelled = [s for s in panel.series if s.label]
+    if not labelled:
+        return ""
+    wide = 8.0 + 6.0 * max(len(s.label) for s in labelled)
+    tall = 8.0 + 14.0 * len(labelled)
+    points = [(x.place(s.x), y.place(s.y)) for s in panel.series]
+    across, up = (np.concatenate(parts) for parts in zip(*points, strict=True))
+
+    def crowd(right: bool, bottom: bool) -> int:
+        near_x = across > _WIDTH - _RIGHT - wide if right else across < _LEFT + wide
+        near_y = up > _HEIGHT - _BOTTOM - tall if bottom else up < _TOP + tall
+        return int(np.sum(near_x & near_y))
+
+    corners = [(True, False), (False, False), (True, True), (False, True)]
+    right, bottom = min(corners, key=lambda corner: crowd(*corner))
+    at_x, anchor = (_WIDTH - _RIGHT - 8, "end") if right else (_LEFT + 8, "start")
+    at_y = _HEIGHT - _BOTTOM - tall + 12 if bottom else _TOP + 14
+    return "".join(
+        f"<text x='{at_x:.0f}' y='{at_y + 14 * row:.0f}' {_FONT} font-size='11' "
+        f"text-anchor='{anchor}' fill='{COLOURS[series.colour % len(COLOURS)]}'>"
+        f"{escape(series.label)}</text>"
+        for row, series in enumerate(labelled)
+    )
 
 
 def _frame(panel: Panel, x: _Axis, y: _Axis) -> str:

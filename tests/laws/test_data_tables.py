@@ -148,7 +148,9 @@ CURVES = {  # held-out root mean square error of m1, m2, m3, m4, broken
 }
 
 
-@pytest.mark.parametrize("name", ["m1", "m2", "m3", "m4", "broken"])
+@pytest.mark.parametrize(
+    "name", ["m1", "m2", "m3", pytest.param("m4", marks=pytest.mark.slow), "broken"]
+)
 @pytest.mark.parametrize("model", CURVES)
 def test_learning_curves_predict_the_largest_data_set(model, name):
     """Of m4 on 6enc_6dec we find 5.75e-3 at the least squares that we can find."""

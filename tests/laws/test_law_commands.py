@@ -142,6 +142,17 @@ def test_a_plot_is_one_file_that_loads_nothing(runs, tmp_path):
     assert 'src="http' not in text
 
 
+def test_a_plot_of_a_curve_as_svg_shows_data_band_and_residuals(tmp_path):
+    x = np.geomspace(1, 1e6, 20)
+    rows = "\n".join(f"{u},{0.2 + 3 * u**-0.3}" for u in x)
+    (tmp_path / "a.csv").write_text("x,loss\n" + rows)
+    path = tmp_path / "a.svg"
+    run("fit", tmp_path / "a.csv", "--law", "m2", "--holdout", "x>1e5", "--plot", path)
+    text = path.read_text()
+    for word in ("<svg", "held out", "90% band", "residuals"):
+        assert word in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

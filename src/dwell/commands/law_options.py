@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from dwell.errors import UsageError
-from dwell.laws.conditions import condition_mask, frontier, largest
+from dwell.laws.conditions import condition_mask, largest
+from dwell.laws.envelope import envelope
 from dwell.laws.fit import Errors, Estimate, Fit
 from dwell.laws.rows import input_of
 from dwell.tables import read_table
@@ -81,9 +82,8 @@ def columns_of(
 def on_frontier(columns: Columns, name: str, x: Mapping[str, str], target: str | None) -> Columns:
     """Only the rows on the binned Pareto frontier of the target along an input."""
     along = input_of(columns, name, x.get(name))
-    value = input_of(columns, target or "error")
-    keep = frontier(along, value)
-    return {key: values[keep] for key, values in columns.items()}
+    kept = envelope(along, input_of(columns, target or "error"), ratio=2.0)
+    return {key: values[kept] for key, values in columns.items()}
 
 
 def wide_console() -> Console:

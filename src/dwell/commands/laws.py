@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -79,7 +78,7 @@ def _range(low: float, high: float) -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Write a page for each law and their list.
+    """Write a page for each law, with its drawing if it lies there, and their list.
 
     Raises:
         UsageError: no such folder.
@@ -88,17 +87,9 @@ def write_pages(folder: Path) -> None:
         raise UsageError(f"pages go to a folder that exists, but got {folder}.")
     names = sorted(LAWS)
     for name in names:
-        plot = f"![{name}]({name}.svg)\n" if (folder / f"{name}.svg").is_file() else ""
-        text = page_of(LAWS[name])
-        head, _, rest = text.partition("\n\n")
-        (folder / f"{name}.md").write_text(
-            f"{head}\n\n{plot}{rest}" if not plot else f"{head}\n\n{plot}\n{rest}",
-            encoding="utf-8",
-        )
+        head, _, rest = page_of(LAWS[name]).partition("\n\n")
+        plot = f"![{name}]({name}.svg)\n\n" if (folder / f"{name}.svg").is_file() else ""
+        (folder / f"{name}.md").write_text(f"{head}\n\n{plot}{rest}", encoding="utf-8")
     rows = "\n".join(f"| [{n}]({n}.md) | `{LAWS[n].text}` | {LAWS[n].use} |" for n in names)
     table = f"# Laws\n\n| law | formula | when |\n|---|---|---|\n{rows}\n"
     (folder / "README.md").write_text(table, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_pages(Path(sys.argv[1]))

@@ -9,6 +9,7 @@ from dwell.laws.engine import Options
 from dwell.laws.fit import Errors, Estimate, Fit, HeldOut, Optimum, Prediction, Profile
 from dwell.laws.isoflop import IsoFlop, isoflop, parabolas
 from dwell.laws.law import Law
+from dwell.laws.projection import ProjectedGrid, projected_grid
 from dwell.laws.registry import LAWS, law_of
 from dwell.laws.rows import by_largest
 from dwell.laws.verdict import IDENTIFIED, NOT_IDENTIFIED, WEAKLY_IDENTIFIED
@@ -33,6 +34,7 @@ __all__ = [
     "Param",
     "Prediction",
     "Profile",
+    "ProjectedGrid",
     "by_largest",
     "candidates",
     "choose",
@@ -43,6 +45,7 @@ __all__ = [
     "isoflop",
     "law_of",
     "parabolas",
+    "projected_grid",
     "scale",
     "training_flops",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from dwell.errors import UsageError
 from dwell.laws.rows import input_of
-from dwell.laws.spaces import BoolArray, FloatArray
+from dwell.laws.spaces import BoolArray
 
 _FORM = re.compile(r"^\s*(.+?)\s*(>=|<=|!=|==|=|>|<)\s*(.*?)\s*$")
 _NUMERIC: Mapping[str, Callable[[Any, float], Any]] = {
@@ -101,27 +101,3 @@ def largest(columns: Mapping[str, Any], text: str) -> BoolArray:
     if int(count):
         mask[np.argsort(values, kind="stable")[-int(count) :]] = True
     return mask
-
-
-def frontier(along: FloatArray, value: FloatArray, factor: float = 2.0) -> BoolArray:
-    """`[n]`: the lowest value in each geometric bin, where it is lower than in all bins before.
-
-    Args:
-        along: `[n]` what is spent, more than 0.
-        value: `[n]` what should be low.
-        factor: width of a bin.
-
-    Examples:
-        >>> frontier(np.array([1.0, 1.5, 2.0, 4.0]), np.array([0.9, 0.8, 0.85, 0.5])).tolist()
-        [False, True, False, True]
-    """
-    if not np.all(along > 0):
-        raise UsageError("a frontier needs what is spent to be more than 0.")
-    bins = np.floor(np.log(along / along.min()) / np.log(factor) + 1e-9).astype(int)
-    keep, lowest = np.zeros(len(along), np.bool_), np.inf
-    for index in np.unique(bins):
-        rows = np.flatnonzero(bins == index)
-        best = rows[np.argmin(value[rows])]
-        if value[best] < lowest:
-            keep[best], lowest = True, value[best]
-    return keep

@@ -24,6 +24,7 @@ from dwell.laws.spaces import BoolArray, FloatArray
 #: Logarithms beyond which a positive parameter counts as zero or infinite, in the units of the
 #: data if it has units: `exp(-60)` of the target's mean is far below rounding.
 _FARTHEST = 60.0
+_LARGEST = 640.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +130,8 @@ class Coordinates:
                 sign, name = signed(power)
                 value = natural[..., self._slot_of(name, column)] if name else 1.0
                 out[..., column] += sign * value * np.log(scale)
-        return np.exp(out)
+        # Beyond this, numbers in the caller's units do not fit into floats.
+        return np.exp(np.clip(out, -_LARGEST, _LARGEST))
 
     def _slot_of(self, name: str, column: int) -> int:
         """The slot of another parameter, in the same group if it is grouped."""

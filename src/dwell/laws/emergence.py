@@ -146,7 +146,7 @@ def _middle(meaning: str) -> Param:
 
 
 def _width(meaning: str) -> Param:
-    return Param(meaning=meaning, transform="exp", lower=0.02, upper=30.0, grid=(0.2, 0.6, 1.5),
+    return Param(meaning=meaning, transform="exp", lower=0.05, upper=5.0, grid=(0.2, 0.6, 1.5),
                  tolerance=4.0)  # fmt: skip
 
 
@@ -178,13 +178,13 @@ TWO_SIGMOIDS = Law(
     inputs=("C",),
     target="accuracy",
     params={
-        "base": Param(meaning="value far below both steps", linear=True, tolerance=4.0),
-        "first": Param(meaning="height of the first step", linear=True),
-        "second": Param(meaning="height of the second step", linear=True),
+        "base": Param(meaning="value far below both steps", linear=True, lower=-3.0, upper=3.0, tolerance=4.0),
+        "first": Param(meaning="height of the first step", linear=True, lower=-3.0, upper=3.0),
+        "second": Param(meaning="height of the second step", linear=True, lower=-3.0, upper=3.0),
         "t": _middle("compute in the middle of the first step"),
         "w": _width("width of the first step in ln C"),
         "r": Param(meaning="how many times later the second step is", transform="exp", lower=1.0,
-                   upper=1e30, grid=(5.0, 50.0, 500.0), tolerance=6.0),
+                   upper=1e12, grid=(5.0, 50.0, 500.0), tolerance=6.0),
         "v": _width("width of the second step in ln C"),
     },
     linear=lambda x, p: (1.0, _step(x, p.t, p.w), _step(x, p.t * p.r, p.v)),

@@ -26,7 +26,7 @@ from dwell.laws.verdict import judge
 #: Searches made from the grid: four fifths are its best points, the others spread over it.
 NUM_STARTS = 50
 _REACHED = 1e-4
-_MOST_POLISHED = 6
+_MOST_POLISHED = 8
 _MOST_REPEATS = 8
 _CURVATURE_SAMPLES = 400
 
@@ -169,35 +169,35 @@ def _searched(
     order = np.argsort(solved.objective, kind="stable")
     lowest = float(solved.objective[order[0]])
     scale = abs(lowest) + 1e-9 * _null(problem)
-    optima: list[Optimum] = []
-    made = problem.coordinates
-    reached = 0
-    for index in order:
-        value = float(solved.objective[index])
-        at_best = value - lowest <= _REACHED * scale
-        count = len(groups[index])
-        reached += count if at_best else 0
-        if optima and (at_best or not np.isfinite(value)):
-            continue
-        params = made.to_caller(solved.free[index][None])[0]
-        shown = problem.objective(solved.free[index]).value
-        named = dict(zip(made.names, params.tolist(), strict=True))
-        optima.append(Optimum(objective=shown, params=named, starts=count))
-    best = int(order[0])
-    optima[0] = replace(optima[0], starts=reached)
-    return (solved.free[best], lowest, bool(solved.converged[best])), optima, reached
+    # Polished ends with the same objective are one optimum, be it a point or a flat valley.
+    levels: list[tuple[float, int, int]] = []
+    for index in order[np.isfinite(solved.objective[order])]:
+        value, count = float(solved.objective[index]), len(groups[index])
+        if levels and value - levels[-1][0] <= _REACHED * scale:
+            levels[-1] = (levels[-1][0], levels[-1][1], levels[-1][2] + count)
+        else:
+            levels.append((value, int(index), count))
+    optima = [_optimum(problem, solved.free[index], count) for _, index, count in levels]
+    best = levels[0][1]
+    return (solved.free[best], lowest, bool(solved.converged[best])), optima, levels[0][2]
+
+
+def _optimum(problem: Problem, free: FloatArray, starts: int) -> Optimum:
+    params = problem.coordinates.to_caller(free[None])[0]
+    named = dict(zip(problem.coordinates.names, params.tolist(), strict=True))
+    return Optimum(objective=problem.objective(free).value, params=named, starts=starts)
 
 
 def _polished(problem: Problem, free: FloatArray) -> Solution:
-    """Solutions to rounding; the best, where it creeps along a flat valley, again and again."""
+    """Solutions to rounding; those that creep along a flat valley again and again."""
     solved = problem.solve(free)
     for _ in range(_MOST_REPEATS):
-        best = int(np.argmin(solved.objective))
-        if solved.converged[best] or not np.isfinite(solved.objective[best]):
+        rows = np.flatnonzero(~solved.converged & np.isfinite(solved.objective))
+        if not len(rows):
             break
-        again = problem.solve(solved.free[[best]])
-        solved.free[best], solved.objective[best] = again.free[0], again.objective[0]
-        solved.converged[best] = again.converged[0]
+        again = problem.solve(solved.free[rows])
+        solved.free[rows], solved.objective[rows] = again.free, again.objective
+        solved.converged[rows] = again.converged
     return solved
 
 
@@ -225,20 +225,25 @@ def _null(problem: Problem) -> float:
 
 
 def _alike(problem: Problem, objective: FloatArray, free: FloatArray) -> list[list[int]]:
-    """Starts grouped by where they ended: the same objective within 1e-3, best first."""
-    order = np.argsort(objective, kind="stable")
+    """Starts grouped by where they ended, best first.
+
+    Ends are alike if their objectives are the same within 1e-3 and their coordinates within a
+    fifth.
+    """
     floor = 1e-9 * _null(problem)
     groups: list[list[int]] = []
-    begun = -np.inf
-    for index in order:
-        value = float(objective[index])
+    for index in np.argsort(objective, kind="stable"):
+        value, here = float(objective[index]), free[index]
         if not np.isfinite(value):
             break
-        if groups and value - begun <= 1e-3 * abs(begun) + floor:
-            groups[-1].append(int(index))
+        for group in groups:
+            first = objective[group[0]]
+            apart = np.max(np.abs(here - free[group[0]]) / (1.0 + np.abs(here)))
+            if value - first <= 1e-3 * abs(first) + floor and apart <= 0.2:
+                group.append(int(index))
+                break
         else:
             groups.append([int(index)])
-            begun = value
     return groups
 
 

@@ -250,7 +250,7 @@ EXAMPLES: Mapping[str, Example] = {
     "variance_limited": Example(inputs={"x": (1e3, 1e6)}, params={"E": 1.2, "A": 900.0}),
     "verifier_tradeoff": Example(inputs={"C": (10, 1e4)}, params={"G": 0.8, "a": 0.57}),
     "vlm": Example(
-        inputs={"C": (1e2, 1e11)}, params={"a": 57.862, "b": 18.391, "c": -0.2266, "d": 0.11117}
+        inputs={"C": (1e6, 1e12)}, params={"a": 33.0, "b": 1e7, "c": -0.2266, "d": 0.11117}
     ),
     "vote": Example(inputs={"k": _DRAWS}, params={"F_inf": 0.9, "F_1": 0.5, "c": 4.0}),
     "vote_margin": Example(

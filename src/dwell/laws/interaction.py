@@ -24,15 +24,18 @@ _POWERS = (-0.6, -0.3, -0.1, 0.1, 0.3)
 _RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 
-def _affine(meaning: str, letter: str) -> dict[str, Param]:
+def _affine(meaning: str, letter: str, low: float, high: float) -> dict[str, Param]:
     """The three parameters of c0 + c1 N^c2."""
-    wide: dict[str, Any] = {"lower": -500.0, "upper": 500.0, "tolerance": 8.0}
+    # Constant, slope and power trade off against each other, so each by itself is wide; bounds of
+    # the constant end the valley in which the power of N tends to a logarithm.
+    options: dict[str, Any] = {"tolerance": 8.0}
     return {
-        f"{letter}0": Param(meaning=f"{meaning}: constant", **wide),
-        f"{letter}1": Param(meaning=f"{meaning}: slope", units={"N": f"-{letter}2"}, **wide),
-        f"{letter}2": Param(meaning=f"{meaning}: power of N", lower=-3.0, upper=3.0,
-                            grid=_POWERS, tolerance=8.0),
-    }  # fmt: skip
+        f"{letter}0": Param(meaning=f"{meaning}: constant", lower=low, upper=high, **options),
+        f"{letter}1": Param(meaning=f"{meaning}: slope", units={"N": f"-{letter}2"}, **options),
+        f"{letter}2": Param(
+            meaning=f"{meaning}: power of N", lower=-1.5, upper=1.5, grid=_POWERS, **options
+        ),
+    }
 
 
 def _farseer(x: Any, p: Any) -> Any:
@@ -116,9 +119,9 @@ FARSEER = Law(
     inputs=("N", "D"),
     target="loss",
     params={
-        **_affine("log of the loss that data cannot remove", "s"),
-        **_affine("log of the excess loss of one token", "b"),
-        **_affine("log of the exponent of data", "a"),
+        **_affine("log of the loss that data cannot remove", "s", -10.0, 10.0),
+        **_affine("log of the excess loss of one token", "b", -30.0, 60.0),
+        **_affine("log of the exponent of data", "a", -8.0, 4.0),
     },
     formula=_farseer,
     gradient=_farseer_gradient,

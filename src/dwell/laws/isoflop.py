@@ -156,7 +156,7 @@ def _line(logs: FloatArray, values: FloatArray) -> tuple[float, float]:
 
 def grid_of_runs(
     params: Mapping[str, float], budgets: npt.ArrayLike, *, width: float, points: int = 9,
-    shift: float = 1.0,
+    shift: npt.ArrayLike = 1.0,
 ) -> Rows:  # fmt: skip
     """Noise-free runs of a surface around its optima, to study the method.
 
@@ -165,7 +165,7 @@ def grid_of_runs(
         budgets: `[G]` compute.
         width: sizes reach from the optimum divided by this to the optimum times this.
         points: sizes for each budget.
-        shift: what the centre of each grid is off the optimum by, as a factor.
+        shift: what the centre of each grid is off the optimum by, as a factor; `[G]` or one.
 
     Returns:
         `Rows` with inputs N, D and C.
@@ -174,7 +174,8 @@ def grid_of_runs(
     alpha, beta = params["alpha"], params["beta"]
     scale = (alpha * params["A"] / (beta * params["B"])) ** (1.0 / (alpha + beta))
     c = np.repeat(np.asarray(budgets, np.float64), points)
-    best = scale * (c / 6.0) ** (beta / (alpha + beta)) * shift
+    best = scale * (c / 6.0) ** (beta / (alpha + beta))
+    best *= np.repeat(np.broadcast_to(shift, np.shape(budgets)), points)
     spread = np.tile(np.linspace(-1.0, 1.0, points), len(c) // points)
     n = best * width**spread
     d = c / (6.0 * n)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from dwell.laws.declaration import Declared
 from dwell.laws.engine import Options, fit_rows, mask_of
 from dwell.laws.fit import Fit
-from dwell.laws.rows import Rows, rows_of
+from dwell.laws.rows import Rows, by_largest, input_of, rows_of
 from dwell.laws.spaces import space_of
 from dwell.laws.starts import Start
 
@@ -109,3 +109,20 @@ class Law(Declared):
             seed=seed,
         )
         return fit_rows(self, rows, options, holdout=mask_of(held, len(rows)))
+
+    def holdout(
+        self, data: Mapping[str, Any], over: str = "C", share: float = 0.2, **options: Any
+    ) -> Fit:
+        """Fit to the smaller rows and predict the larger ones.
+
+        Args:
+            data: columns by name.
+            over: the input or column by which rows are small or large; C is 6 N D if it is none.
+            share: of the rows to hold out, the largest.
+            options: as for `fit`.
+
+        Returns:
+            `Fit` whose `errors` are in range and whose `holdout.errors` are out of it.
+        """
+        along = input_of(data, over, dict(options.get("x") or {}).get(over))
+        return self.fit(data, holdout=by_largest(along, share), **options)

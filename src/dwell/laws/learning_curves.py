@@ -126,7 +126,7 @@ VLM = Law(
     limits={"C": lambda p: p.d},
     paper="Nezhurina et al., Scaling Laws for Robust Comparison of Open Foundation "
     "Language-Vision Models and Datasets (2025)",
-    equation="E = a (C + b)^c + d on the Pareto frontier (`frontier` in the tutorial)",
+    equation="E = a (C + b)^c + d on the Pareto frontier (`dwell fit --frontier C`)",
     use="To compare recipes or data sets along compute: fit each, then take the crossover.",
     assumes="the frontier follows one power law",
 )  # fmt: skip

@@ -10,6 +10,7 @@ Letters: `B` sets of parameters, `F` free coordinates, `S` slots, `T` terms, `n`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,7 +36,7 @@ class Scratch:
 
     def take(self, name: str, shape: tuple[int, ...]) -> FloatArray:
         """An array of a shape, with any contents."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         held = self._arrays.get(name)
         if held is None or held.size < size:
             held = self._arrays[name] = np.empty(size)
