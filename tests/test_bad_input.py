@@ -71,7 +71,7 @@ def test_a_missing_study_file_is_named(said, tmp_path):
         (study_world.TEXT + "[limits]\noutput_tokens = 0\n", ("one draw", "output_tokens=0")),
         (study_world.TEXT + "[limits]\ncalls = 0.5\n", ("one draw", "calls=0.5")),
         (study_world.TEXT + "[limits]\nwords = 5\n", ("words",)),
-        (study_world.TEXT + "[spend_limits]\nusd = 5\n", ("calls or output_tokens",)),
+        (study_world.TEXT + "[spend_limits]\nflops = 5\n", ("calls or output_tokens",)),
         (study_world.TEXT.replace("levels = [3, 5]", "levels = [99]"), ("levels",)),
         (study_world.TEXT.replace('"majority"', '"majorty"'), ("majority",)),
     ],

@@ -17,12 +17,14 @@ LAYERS = {
     "errors": CORE, "records": CORE, "requests": CORE, "protocols": CORE, "budget": CORE,
     "keys": CORE, "streams": CORE,
     "metrics": MATHS, "laws": MATHS, "cost": MATHS, "value_head": MATHS, "tables": MATHS,
+    "sandbox": MATHS,
     "strategies": PLUGINS, "generators": PLUGINS, "verifiers": PLUGINS, "tasks": PLUGINS,
     "testing": PLUGINS, "recordings": PLUGINS,
     "ledger": MACHINERY, "driver": MACHINERY,
     "study_file": PLANNING, "study": PLANNING, "samples": PLANNING, "curves": PLANNING,
     "results": PLANNING, "replays": PLANNING, "plans": PLANNING, "study_recording": PLANNING,
-    "report": SURFACES, "law_plots": SURFACES, "panel_svg": SURFACES, "cli": SURFACES, "commands": SURFACES, "__main__": SURFACES,
+    "serve": SURFACES, "report": SURFACES, "law_plots": SURFACES, "panel_svg": SURFACES,
+    "cli": SURFACES, "commands": SURFACES, "__main__": SURFACES,
 }  # fmt: skip
 #: What the machinery may use of the plug-ins: nothing; it knows their protocols.
 KNOWN_PLUGINS = ("strategies", "generators", "verifiers", "tasks", "testing")

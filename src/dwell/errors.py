@@ -65,11 +65,13 @@ class GeneratorError(DwellError):
 
     Attributes:
         retryable: whether the same call may succeed later.
+        hopeless: whether every further call would fail now as well, so that a study stops.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+    def __init__(self, message: str, *, retryable: bool = False, hopeless: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.hopeless = hopeless
 
 
 class VerifierError(DwellError):

@@ -5,7 +5,7 @@ Protocols and light bases only: no implementation is imported here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -88,6 +88,9 @@ class GenerateWork:
         problem: the problem charged (its reference is private to checkers).
         stream: which independent sequence of draws is asked for; a recording deals its draws in
             an order of each stream's own.
+        early: hands over draws, by their places in `seeds`, and attempts that are there before
+            the rest, so that they are recorded at once. The outcome has all draws all the same;
+            attempts are told once. None = nobody takes them.
     """
 
     request: Generate
@@ -95,6 +98,7 @@ class GenerateWork:
     indices: Sequence[int]
     problem: Problem
     stream: str = ""
+    early: Callable[[Sequence[int], Outcome], None] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,6 +183,33 @@ class Perturbs(Protocol):
 
     async def perturb(self, request: Perturb, seed: int) -> Draw:
         """The changed candidate as a draw."""
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A generator whose draws cost dollars."""
+
+    def most_usd(self, request: Generate) -> float:
+        """The most that one draw of a request can cost."""
+        ...
+
+
+@runtime_checkable
+class PricedScores(Protocol):
+    """A verifier whose scores cost dollars."""
+
+    def most_usd_of(self, work: VerifyWork) -> float:
+        """The most that one work item can cost."""
+        ...
+
+
+@runtime_checkable
+class Continues(Protocol):
+    """A generator that has to find out how, and whether, it can continue a partial text."""
+
+    async def find_continuation(self) -> bool:
+        """Whether it can; it then provides "partial"."""
         ...
 
 

@@ -2,6 +2,7 @@
 
     FOLDER/study.toml       what was asked
     FOLDER/problems.jsonl   the problems, with references
+    FOLDER/verdicts.jsonl   what came of programs, where a task's answers are programs
     FOLDER/ledger.db        every draw, score and answer
     FOLDER/report.html      written by `dwell report`
 
@@ -25,14 +26,20 @@ from dwell.driver.session import Session
 from dwell.errors import UsageError
 from dwell.generators.registry import make_generator, weak_scorer
 from dwell.ledger import Ledger
-from dwell.protocols import Generator, Strategy, Task, Verifier
+from dwell.protocols import Continues, Generator, Strategy, Task, Verifier
 from dwell.records import Answer, Problem, Usage
 from dwell.samples import is_right
-from dwell.study_file import ModelSpec, StudySpec, parse_study, to_toml
-from dwell.tasks import get_task
-from dwell.verifiers import make_verifier
+from dwell.sandbox import Sandbox
+from dwell.study_file import JudgeSpec, ModelSpec, StudySpec, parse_study, to_toml
+from dwell.tasks import TASKS, FileTask, get_task, read_problems, recorded_problems
+from dwell.tasks.programs import ProgramTests
+from dwell.verifiers import Judge, make_verifier
 
 LEDGER, STUDY, PROBLEMS, REPORT = "ledger.db", "study.toml", "problems.jsonl", "report.html"
+VERDICTS = "verdicts.jsonl"
+
+#: Problems of a built-in task, where a study does not say how many.
+NUM_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +63,29 @@ class Study:
     Args:
         spec: what to run.
         folder: where its ledger is.
+        unsafe_local: run programs without a sandbox, where a task's answers are programs.
+        recorded: take the problems of task files from the folder, as they were when it was run.
 
     Raises:
         UsageError: an unknown task, level, model, strategy or verifier.
     """
 
-    def __init__(self, spec: StudySpec, folder: Path | str) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        folder: Path | str,
+        *,
+        unsafe_local: bool = False,
+        recorded: bool = False,
+    ) -> None:
         self.spec, self.folder = spec, Path(folder)
-        self.tasks: dict[str, Task] = {task.name: get_task(task.name) for task in spec.tasks}
-        self.problems = _problems(spec)
+        self._programs = ProgramTests(
+            lambda: Sandbox(unsafe_local=unsafe_local), self.folder / VERDICTS
+        )
+        self.tasks: dict[str, Task] = _tasks(
+            spec, self._programs, self.folder / PROBLEMS if recorded else None
+        )
+        self.problems = _problems(spec, self.tasks)
 
     @classmethod
     def load(cls, folder: Path | str) -> Study:
@@ -79,7 +100,8 @@ class Study:
                 f"A study's folder must hold {STUDY}, but {folder} does not. "
                 "Name the folder that was given to `dwell run --out`."
             )
-        return cls(parse_study(path.read_text(encoding="utf-8"), str(path)), folder)
+        spec = parse_study(path.read_text(encoding="utf-8"), str(path))
+        return cls(spec, folder, recorded=True)
 
     @property
     def ledger_path(self) -> Path:
@@ -111,6 +133,8 @@ class Study:
             SpendLimitReached: the study is paused at its limit on spending.
         """
         watch = watch or Watch()
+        if any(isinstance(task, FileTask) and task.costly for task in self.tasks.values()):
+            _ = self._programs.sandbox  # refused before anything is paid for
         with Ledger(self.ledger_path) as ledger:
             self._write_files()
             return asyncio.run(self._run(ledger, jobs, watch, check, window))
@@ -123,14 +147,28 @@ class Study:
         for model in self.spec.models:
             generator = _generator(model, jobs)
             try:
+                if isinstance(generator, Continues) and self._continues:
+                    await generator.find_continuation()
                 driver = self._driver(
                     ledger, generator, model, watch, total, check=check, window=window
                 )
                 await driver.run(self.plans(model))
             finally:
                 await generator.close()
+                await _close_judges(self.verifiers)
             total = total + driver.progress
+        await self._check_programs(ledger)
         return total
+
+    async def _check_programs(self, ledger: Ledger) -> None:
+        """Run the programs among the answers and draws, once, so that analysis runs none."""
+        await self._programs.check_expected()
+        problems = {problem.id: problem for problem in self.problems}
+        for task in self.tasks.values():
+            if isinstance(task, FileTask) and task.costly:
+                answers = [(problems.get(row.problem), row.value) for row in ledger.answers()]
+                own = [(p, a) for p, a in answers if p is not None and p.task == task.name]
+                await task.check_all(own)
 
     def _driver(
         self,
@@ -167,7 +205,13 @@ class Study:
         names = sorted(
             {name for _, _, strategy in self.spec.strategies_at() for name in strategy.verifiers()}
         )
-        return {name: make_verifier(name, tasks=self.tasks, scorer=weak_scorer) for name in names}
+        judges = {judge.name: judge for judge in self.spec.judges}
+        return {
+            name: _judge(judges[name])
+            if name in judges
+            else make_verifier(name, tasks=self.tasks, scorer=weak_scorer)
+            for name in names
+        }
 
     def plans(self, model: ModelSpec) -> Iterator[RunPlan]:
         """All runs on one model, problem by problem, so that draws in memory are shared.
@@ -203,6 +247,11 @@ class Study:
         """What a strategy's run on a problem is named after: the problem, or its pool."""
         return self.pools[problem.task] if strategy.pooled else problem
 
+    @property
+    def _continues(self) -> bool:
+        """Whether a strategy continues unfinished texts."""
+        return any("partial" in strategy.needs for _, _, strategy in self.spec.strategies_at())
+
     def _check_needs(self, generator: Generator, model: ModelSpec) -> None:
         for _, _, strategy in self.spec.strategies_at():
             if missing := strategy.needs - generator.provides:
@@ -220,10 +269,23 @@ class Study:
 
 
 def _generator(model: ModelSpec, jobs: int) -> Generator:
-    options = {"temperature": model.temperature, "max_tokens": model.max_tokens}
+    options: dict[str, Any] = {
+        "temperature": model.temperature, "max_tokens": model.max_tokens
+    }  # fmt: skip
     if model.name.startswith("openai:"):
-        options |= {"api": model.api, "concurrency": model.concurrency}  # type: ignore[dict-item]
+        options |= model.endpoint_options()
     return make_generator(model.name, jobs=jobs, base_url=model.base_url, **options)
+
+
+def _judge(spec: JudgeSpec) -> Judge:
+    return Judge(_generator(spec.as_model(), 1), **spec.options())
+
+
+async def _close_judges(verifiers: Mapping[str, Verifier]) -> None:
+    """Close the generators of judges; one that is asked again opens anew."""
+    for verifier in verifiers.values():
+        if isinstance(verifier, Judge):
+            await verifier.close()
 
 
 def run_name(model: str, strategy: Strategy, problem: str, repetition: int) -> str:
@@ -238,12 +300,35 @@ def _pool(task: str, problems: Sequence[Problem]) -> Problem:
     return Problem(id=name, prompt="", task=task, members=tuple(problems))
 
 
-def _problems(spec: StudySpec) -> list[Problem]:
+def _tasks(spec: StudySpec, programs: ProgramTests, recorded: Path | None) -> dict[str, Task]:
+    """The study's tasks by name; those of files from the study's own record of them, if given."""
+    found: dict[str, Task] = {}
+    for task in spec.tasks:
+        if task.file is None:
+            found[task.name] = get_task(task.name)
+            continue
+        if task.name in found or task.name in TASKS:
+            raise UsageError(
+                f"A task file must have a name of its own, but {task.name!r} is taken. "
+                "Give another `name`."
+            )
+        if recorded is not None:
+            problems = recorded_problems(recorded, task.name)
+        else:
+            problems = read_problems(
+                task.file, task.name, checker=task.checker, template=task.template
+            )
+        found[task.name] = FileTask(task.name, problems, task.checker or "exact", programs)
+    return found
+
+
+def _problems(spec: StudySpec, tasks: Mapping[str, Task]) -> list[Problem]:
     found: dict[str, Problem] = {}
     for task in spec.tasks:
-        family: Any = get_task(task.name)
+        family: Any = tasks[task.name]
+        count = task.problems if task.file is not None else task.problems or NUM_PROBLEMS
         for problem in family.problems(
-            task.problems, seed=task.seed, split=task.split, levels=task.levels
+            count, seed=task.seed, split=task.split, levels=task.levels
         ):
             found.setdefault(problem.id, problem)
     return list(found.values())
@@ -317,7 +402,7 @@ def solve(
             wants=frozenset().union(*(v.wants for v in verifiers.values())),
             on_done=sessions.append,
         )
-        asyncio.run(_solve(driver, plan, generator))
+        asyncio.run(_solve(driver, plan, generator, verifiers))
     (session,) = sessions
     task = None if problem.members else tasks.get(problem.task)
     return Solved(
@@ -328,8 +413,11 @@ def solve(
     )
 
 
-async def _solve(driver: Driver, plan: RunPlan, generator: Generator) -> None:
+async def _solve(
+    driver: Driver, plan: RunPlan, generator: Generator, verifiers: Mapping[str, Verifier]
+) -> None:
     try:
         await driver.run([plan])
     finally:
         await generator.close()
+        await _close_judges(verifiers)

@@ -13,10 +13,21 @@ name = "chain"
 problems = 100
 levels = [3, 4, 5]               # optional
 
+[[tasks]]                        # or problems of your own, see docs/problems.md
+name = "mine"
+file = "problems.jsonl"          # beside the study file
+checker = "maths"                # of rows that name none
+template = "{question}"          # optional, instead of a column `prompt`
+
 [[strategies]]
 name = "best_of_n"               # further keys are its parameters
-verifier = "process"
+verifier = "process"             # or the name of one of the study's judges
 budgets = [1, 4]                 # optional, instead of the study's
+
+[[judges]]                       # optional: verifiers that ask a model
+name = "strict"
+model = "openai:NAME"            # with base_url and the other keys of a model
+kind = "pointwise"               # or "critique", "pairwise", "group"
 """
 
 from __future__ import annotations
@@ -26,12 +37,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dwell.budget import check_limits
 from dwell.errors import UsageError
 from dwell.protocols import Strategy
 from dwell.strategies import kind_of, make, parse
+from dwell.verifiers import VERIFIERS
+from dwell.verifiers.judge import COMPARING
+from dwell.verifiers.judge_prompts import TEMPLATES, Kind, Scale, check_template
 
 DEFAULT_BUDGETS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -64,14 +78,54 @@ class ModelSpec(_Table):
         return self.model_dump(exclude={"name", "base_url", "temperature", "max_tokens"})
 
 
+class JudgeSpec(ModelSpec):
+    """A verifier of the study's own: a model that judges, with the keys of a model."""
+
+    model: str
+    kind: Kind = "pointwise"
+    scale: Scale = "ten"
+    votes: int | None = Field(default=None, ge=1)
+    max_pairs: int | None = Field(default=None, ge=1)
+    criteria: str = ""
+    template: str | None = None
+    use_logprobs: bool = True
+
+    def as_model(self) -> ModelSpec:
+        """The model that judges."""
+        values = self.model_dump(include=set(ModelSpec.model_fields) - {"name"})
+        return ModelSpec(name=self.model, **values)
+
+    def options(self) -> dict[str, Any]:
+        """What `dwell.verifiers.Judge` takes beside its generator, as keywords."""
+        return self.model_dump(exclude={"model", *ModelSpec.model_fields} - {"name"})
+
+
 class TaskSpec(_Table):
-    """Problems of one task family."""
+    """Problems of one built-in task family, or of a file.
+
+    Attributes:
+        problems: how many; None = 100 of a family, all of a file.
+    """
 
     name: str
-    problems: int = Field(default=100, ge=1)
+    problems: int | None = Field(default=None, ge=1)
+    file: str | None = None
+    checker: str | None = None
+    template: str | None = None
     levels: tuple[int, ...] | None = None
     split: Literal["test", "validation", "train"] = "test"
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> TaskSpec:
+        """Refuse keys of the other kind of task: they would do nothing."""
+        other = ("checker", "template") if self.file is None else ("levels", "split", "seed")
+        fields = type(self).model_fields
+        wrong = [key for key in other if getattr(self, key) != fields[key].default]
+        if wrong:
+            need = "with a" if self.file is None else "without a"
+            raise ValueError(f"`{wrong[0]}` is for tasks {need} `file`; {self.name!r} is not one")
+        return self
 
 
 class StrategySpec(BaseModel):
@@ -102,6 +156,7 @@ class StudySpec(_Table):
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     strategies: tuple[StrategySpec, ...] = Field(min_length=1)
+    judges: tuple[JudgeSpec, ...] = ()
 
     def budgets_of(self, spec: StrategySpec) -> tuple[int, ...]:
         """The budgets at which a strategy runs, ascending."""
@@ -134,7 +189,15 @@ def read_study(path: Path) -> StudySpec:
             f"A study file must be readable, but {path} is not ({reason}). "
             "Name an existing TOML file; `dwell run --help` shows one."
         ) from error
-    return parse_study(text, str(path))
+    spec = parse_study(text, str(path))
+    return spec.model_copy(update={"tasks": tuple(_beside(path, task) for task in spec.tasks)})
+
+
+def _beside(path: Path, task: TaskSpec) -> TaskSpec:
+    """A task whose file is looked for in the study file's folder."""
+    if task.file is None:
+        return task
+    return task.model_copy(update={"file": str((path.parent / task.file).resolve())})
 
 
 def parse_study(text: str, name: str = "study") -> StudySpec:
@@ -168,10 +231,33 @@ def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
             f"{first['msg'].lower()}. `dwell run --help` shows the form."
         ) from error
     spec.strategies_at()
+    _check_judges(spec)
     for limits in (spec.limits, spec.spend_limits):
         check_limits(limits)
         _check_room(limits)
     return spec
+
+
+def _check_judges(spec: StudySpec) -> None:
+    """Judges have names of their own, and those that compare are asked about groups."""
+    names = [judge.name for judge in spec.judges]
+    for name in names:
+        if name in VERIFIERS or names.count(name) > 1:
+            raise UsageError(
+                f"A judge must have a name of its own, but got {name!r} twice or as the name of "
+                f"a built-in verifier ({', '.join(VERIFIERS)}). Choose another name."
+            )
+    for judge in spec.judges:
+        check_template(judge.kind, judge.template or TEMPLATES[judge.kind])
+    comparing = {judge.name for judge in spec.judges if judge.kind in COMPARING}
+    for _, _, strategy in spec.strategies_at():
+        asked = strategy.verifiers() & comparing
+        if asked and getattr(strategy, "mode", None) != "group":
+            raise UsageError(
+                f"The judge {min(asked)} compares answers with each other, so a strategy must ask "
+                f'it about groups, but {strategy.name} does not. Set mode = "group" on best_of_n '
+                "or weighted_majority, or make the judge pointwise."
+            )
 
 
 def _check_room(limits: Mapping[str, float]) -> None:
@@ -213,6 +299,8 @@ def study_from_flags(
 
 def _task_word(word: str) -> dict[str, Any]:
     name, colon, count = word.partition(":")
+    if name == "file":
+        return _file_word(count)
     if not colon:
         return {"name": name}
     if not count.isdigit():
@@ -221,6 +309,18 @@ def _task_word(word: str) -> dict[str, Any]:
             "Write for example chain:100."
         )
     return {"name": name, "problems": int(count)}
+
+
+def _file_word(word: str) -> dict[str, Any]:
+    """A task file: ``PATH,checker=NAME,problems=COUNT``."""
+    path, *settings = word.split(",")
+    given = dict(setting.partition("=")[::2] for setting in settings)
+    if not path or not set(given) <= {"checker", "problems"} or not all(given.values()):
+        raise UsageError(
+            f"A task file is written as file:PATH,checker=NAME,problems=COUNT, but got {word!r}. "
+            "Leave out what is not needed."
+        )
+    return {"name": Path(path).stem, "file": str(Path(path).resolve()), **given}
 
 
 def _strategy_word(word: str) -> dict[str, Any]:
@@ -240,7 +340,7 @@ def to_toml(spec: StudySpec) -> str:
         if table := getattr(spec, name):
             inner = ", ".join(f"{key} = {_value(value)}" for key, value in table.items())
             lines.append(f"{name} = {{ {inner} }}")
-    for name in ("models", "tasks", "strategies"):
+    for name in ("models", "tasks", "strategies", "judges"):
         for item in getattr(spec, name):
             lines += ["", f"[[{name}]]"]
             values = item.model_dump(exclude_defaults=True, exclude_none=True)

@@ -326,9 +326,9 @@ def test_replays_need_no_spending():
         assert ledger.totals() == before
 
 
-def test_only_calls_and_tokens_can_be_limited():
+def test_only_what_is_paid_for_can_be_limited():
     with pytest.raises(UsageError, match="calls or output_tokens"):
-        drive(draws(1), spend_limits={"usd": 1})
+        drive(draws(1), spend_limits={"flops": 1})
 
 
 def test_what_another_study_spent_in_the_folder_counts():

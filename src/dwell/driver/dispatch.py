@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from dwell.budget import check_limits
@@ -16,9 +17,22 @@ from dwell.driver.keyring import Key
 from dwell.errors import LedgerError, UsageError
 from dwell.keys import draw_seeds
 from dwell.ledger import Ledger
-from dwell.protocols import Annotates, GenerateWork, Generator, Outcome, Perturbs, VerifyWork
+from dwell.protocols import (
+    Annotates,
+    Attempt,
+    GenerateWork,
+    Generator,
+    Outcome,
+    Perturbs,
+    Priced,
+    PricedScores,
+    VerifyWork,
+)
 from dwell.records import Candidate, Draw, Problem
 from dwell.requests import Generate, Perturb, Request, Run, Verify
+
+#: How long draws wait to be recorded that a source hands over before the rest of their request.
+EARLY_SECONDS = 0.002
 
 
 @dataclass(slots=True)
@@ -27,6 +41,7 @@ class Job:
 
     Attributes:
         bare: the draws are recorded and lack only statistics.
+        early: indices of draws that its source handed over before the rest.
     """
 
     key: Key
@@ -35,6 +50,7 @@ class Job:
     indices: list[int]
     candidates: tuple[Candidate, ...] = ()
     bare: bool = False
+    early: set[int] = field(default_factory=set)
 
     def seeds(self) -> list[int]:
         """The seed of each draw; indices may have gaps."""
@@ -68,13 +84,15 @@ class SpendLimits:
     """Hard limits on newly paid work: a call's cap is reserved when it is sent.
 
     Args:
-        limits: by kind; "calls" (draws) and "output_tokens" can be limited.
+        limits: by kind; "calls" (draws), "output_tokens", "usd" and "seconds" can be limited.
+            Seconds are those that the driver runs this time; the driver keeps them itself.
 
     Raises:
         UsageError: another kind.
     """
 
-    KINDS = ("calls", "output_tokens")
+    KINDS = ("calls", "output_tokens", "usd", "seconds")
+    _COUNTED = ("calls", "output_tokens", "usd")
 
     def __init__(self, limits: Mapping[str, float] | None) -> None:
         self.limits = check_limits(limits or {})
@@ -83,15 +101,17 @@ class SpendLimits:
                 f"A limit on spending counts {' or '.join(self.KINDS)}, "
                 f"but got {', '.join(sorted(unknown))}. Use one of those."
             )
-        self.spent = dict.fromkeys(self.KINDS, 0.0)
-        self._reserved = dict.fromkeys(self.KINDS, 0.0)
+        self.seconds = self.limits.get("seconds")
+        self.spent = dict.fromkeys(self._COUNTED, 0.0)
+        self._counted = {k: v for k, v in self.limits.items() if k != "seconds"}
+        self._reserved = dict.fromkeys(self._COUNTED, 0.0)
 
     def reserve(self, job: Job) -> bool:
         """Reserve the cap of a job; False if it does not fit."""
         if not self._counts(job):
             return True
         cap = self._cap(job)
-        for kind, limit in self.limits.items():
+        for kind, limit in self._counted.items():
             if self.spent[kind] + self._reserved[kind] + cap[kind] > limit:
                 return False
         for kind, amount in cap.items():
@@ -108,14 +128,30 @@ class SpendLimits:
         """Count a new draw."""
         self.spent["calls"] += 1
         self.spent["output_tokens"] += draw.output_tokens
+        self.spent["usd"] += draw.usd
+
+    def pay_score(self, draw: Draw) -> None:
+        """Count the dollars of a new score; its tokens are a verifier's."""
+        self.spent["usd"] += draw.usd
+
+    def pay_attempt(self, attempt: Attempt) -> None:
+        """Count what a failed or cancelled try cost."""
+        self.spent["output_tokens"] += attempt.usage.output_tokens
+        self.spent["usd"] += attempt.usage.usd
 
     def _counts(self, job: Job) -> bool:
-        return bool(self.limits) and job.key.op == "generate" and not job.bare
+        if not self._counted or job.bare:
+            return False
+        return job.key.op == "generate" or isinstance(job.key.source, PricedScores)
 
     def _cap(self, job: Job) -> dict[str, float]:
+        count, source = len(job.indices), job.key.source
+        if isinstance(source, PricedScores):
+            return {"calls": 0, "output_tokens": 0, "usd": source.most_usd_of(_verify_work(job))}
         assert isinstance(job.request, Generate)
-        tokens = job.request.max_tokens or job.key.source.default_max_tokens
-        return {"calls": len(job.indices), "output_tokens": tokens * len(job.indices)}
+        tokens = job.request.max_tokens or source.default_max_tokens
+        usd = source.most_usd(job.request) if isinstance(source, Priced) else 0.0
+        return {"calls": count, "output_tokens": tokens * count, "usd": usd * count}
 
 
 class Dispatcher:
@@ -134,6 +170,7 @@ class Dispatcher:
         self._ledger, self._wants, self._limits = ledger, wants, limits
         self._queues: dict[int, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._soon: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> bool:
@@ -168,6 +205,9 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
 
     def _batch(self, queue: _Queue) -> list[Job]:
         """The next jobs: as many draws as the source takes in a call, and limits allow."""
@@ -187,10 +227,36 @@ class Dispatcher:
             arrival.outcomes = _checked(await self._serve(queue.source, jobs), jobs)
         except (Exception, asyncio.CancelledError) as error:  # the loop decides what it means
             arrival.error = error
+        for place, job in enumerate(jobs):
+            if job.early:
+                self._leave_the_rest(arrival, place, job)
         queue.calls -= 1
         self.in_flight -= sum(len(job.indices) for job in jobs)
         self.arrived.append(arrival)
         self.wake.set()
+
+    def _take_early(self, job: Job, places: Sequence[int], outcome: Outcome) -> None:
+        """Queue what a source has of a job before the rest is there."""
+        indices = [job.indices[place] for place in places]
+        job.early.update(indices)
+        self.in_flight -= len(indices)
+        part = Job(job.key, job.request, job.problem, indices, job.candidates)
+        self.arrived.append(Arrival([part], [outcome]))
+        if self._soon is None:  # others come with it; nobody can go on before the last of them
+            self._soon = asyncio.get_running_loop().call_later(EARLY_SECONDS, self._wake_soon)
+
+    def _wake_soon(self) -> None:
+        self._soon = None
+        self.wake.set()
+
+    def _leave_the_rest(self, arrival: Arrival, place: int, job: Job) -> None:
+        """Take out of a job what was handed over early."""
+        rest = [k for k, i in enumerate(job.indices) if i not in job.early]
+        job.indices = [job.indices[k] for k in rest]
+        if arrival.error is None:
+            outcome = arrival.outcomes[place]
+            left = Outcome([outcome.draws[k] for k in rest], outcome.attempts)
+            arrival.outcomes = [*arrival.outcomes[:place], left, *arrival.outcomes[place + 1 :]]
 
     async def _serve(self, source: Any, jobs: list[Job]) -> Sequence[Outcome]:
         request = jobs[0].request
@@ -226,6 +292,7 @@ class Dispatcher:
             indices=job.indices,
             problem=job.problem,
             stream=job.key.info[2],
+            early=partial(self._take_early, job),
         )
 
     async def _annotate(self, source: Generator, job: Job) -> Outcome:

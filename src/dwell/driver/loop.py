@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from typing import NoReturn
 
 import numpy as np
 
@@ -16,7 +17,13 @@ from dwell.driver.dispatch import Arrival, Dispatcher, Job, SpendLimits
 from dwell.driver.keyring import Key, Keyring, verified_groups
 from dwell.driver.session import Session
 from dwell.driver.threads import Order, Unit
-from dwell.errors import DwellError, SpendLimitReached, StrategyError, UsageError
+from dwell.errors import (
+    DwellError,
+    GeneratorError,
+    SpendLimitReached,
+    StrategyError,
+    UsageError,
+)
 from dwell.keys import rng_seed, stream_id
 from dwell.ledger import Ledger, storable
 from dwell.protocols import Attempt, Environment, Generator, Outcome, Strategy, Task, Verifier
@@ -96,7 +103,8 @@ class Driver:
         wants: statistics that every draw shall carry, beyond what requests ask for.
         order: "issued" (deterministic) or "finished" (delivers what is done first).
         window: runs in progress at once.
-        spend_limits: hard limits on newly paid work ("calls", "output_tokens").
+        spend_limits: hard limits on newly paid work ("calls", "output_tokens", "usd"), and on
+            the "seconds" that `run` may take.
         keep_text: record contexts; without them the ledger cannot be read by eye.
         check: repeat finished runs and compare their digests.
         on_progress: called once a turn with the `Progress` so far.
@@ -130,6 +138,7 @@ class Driver:
         )
         self._limits = SpendLimits(spend_limits)
         self._dispatcher = Dispatcher(ledger, wants, self._limits)
+        self._time_is_up = False
         self._active: dict[str, _Active] = {}
         self._ready: dict[str, Session] = {}
 
@@ -143,14 +152,20 @@ class Driver:
                 higher one to go on.
             LedgerError: the ledger cannot be written.
             UsageError: a source cannot serve what is asked of it.
+            GeneratorError: a source can serve nothing at all; what is recorded stays.
             StrategyError: with `check`, a repeated run differs from the recorded one.
         """
         spent = self._ledger.totals().spent
-        self._limits.spent = {"calls": spent.calls, "output_tokens": spent.output_tokens}
+        self._limits.spent = {
+            "calls": spent.calls, "output_tokens": spent.output_tokens, "usd": spent.usd
+        }  # fmt: skip
+        alarm = self._set_alarm()
         finished = self._ledger.finished_runs()
         waiting = iter(plan for plan in plans if (plan.name in finished) == self._check)
         try:
             while True:
+                if self._time_is_up:
+                    self._pause()
                 exhausted = self._launch(waiting)
                 self._settle()
                 self._dispatcher.send()
@@ -168,6 +183,8 @@ class Driver:
                 self._dispatcher.wake.clear()
                 self._show()
         finally:
+            if alarm is not None:
+                alarm.cancel()
             await self._dispatcher.stop()
             self._record_arrived()
             self._ledger.commit()
@@ -181,12 +198,27 @@ class Driver:
     def _explain_standstill(self) -> None:
         """Nothing is in flight and nothing can go on: a limit holds work back."""
         if self._dispatcher.held:
-            limits = ", ".join(f"{kind}={limit:g}" for kind, limit in self._limits.limits.items())
-            raise SpendLimitReached(
-                f"The study is paused at its limit on spending ({limits}). "
-                "Everything so far is recorded; raise the limit and run again to go on."
-            )
+            self._pause()
         raise StrategyError(f"These runs wait for nothing: {', '.join(list(self._active)[:3])}.")
+
+    def _pause(self) -> NoReturn:
+        limits = ", ".join(f"{kind}={limit:g}" for kind, limit in self._limits.limits.items())
+        raise SpendLimitReached(
+            f"The study is paused at its limit on spending ({limits}). "
+            "Everything so far is recorded; raise the limit and run again to go on."
+        )
+
+    def _set_alarm(self) -> asyncio.TimerHandle | None:
+        """Wakes the loop when the seconds of this run are used up."""
+        self._time_is_up = False
+        if self._limits.seconds is None:
+            return None
+
+        def ring() -> None:
+            self._time_is_up = True
+            self._dispatcher.wake.set()
+
+        return asyncio.get_running_loop().call_later(self._limits.seconds, ring)
 
     # ---- runs ----------------------------------------------------------------------------
 
@@ -353,7 +385,7 @@ class Driver:
                     served.append(job)
             elif isinstance(error, asyncio.CancelledError):
                 continue
-            elif isinstance(error, DwellError) and not isinstance(error, UsageError):
+            elif _ends_runs_alone(error):
                 self._fail(arrival)
             else:
                 fatal = error
@@ -384,8 +416,11 @@ class Driver:
             if key.op == "generate":
                 self.progress.draws_new += 1
                 self._limits.pay(draw)
+            else:
+                self._limits.pay_score(draw)
         for attempt in outcome.attempts:
             ledger.put_attempt(key.row, attempt)
+            self._limits.pay_attempt(attempt)
 
     def _fail(self, arrival: Arrival) -> None:
         """End the runs that waited for a call that failed as a whole."""
@@ -397,6 +432,13 @@ class Driver:
                 for session, _, _ in job.key.waiting.pop(i, ()):
                     session.fail(message)
                     self._ready[session.name] = session
+
+
+def _ends_runs_alone(error: BaseException) -> bool:
+    """Whether an error ends the runs that waited for the call, and not the whole study."""
+    if isinstance(error, GeneratorError):
+        return not error.hopeless
+    return isinstance(error, DwellError) and not isinstance(error, UsageError)
 
 
 def _job(

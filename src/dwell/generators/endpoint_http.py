@@ -1,9 +1,10 @@
-"""Calls over HTTP that may fail: bounded concurrency, time limits, retries.
+"""Calls over HTTP that may fail: bounded concurrency, time limits, retries, hedges.
 
 One session and one pool of connections, opened inside the running loop by the first call. A slot
-is held only while a call is on the wire, never while waiting to try again. The key is read from
-the environment when the session is opened, is kept in its headers alone, and is cut out of every
-text that leaves this module.
+is held only while a call is on the wire, never while waiting to try again. A call that is
+cancelled on the wire is noted like one that failed. The key is read from the environment when the
+session is opened, is kept in its headers alone, and is cut out of every text that leaves this
+module.
 """
 
 from __future__ import annotations
@@ -13,65 +14,23 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Generic, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from dwell.errors import UsageError
-from dwell.generators.endpoint_wire import MalformedBody
+from dwell.generators.endpoint_calls import Call, Failure, Patience, failure_of_status
+from dwell.generators.endpoint_choices import MalformedBody
+from dwell.generators.endpoint_limits import Bucket, Slots
 from dwell.generators.scripted import uniforms
 
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 64 * 2**20
-_RETRYABLE = frozenset({408, 409, 425, 429})
-#: Statuses by which a server says that it serves no call of ours, whatever we ask.
-_REFUSALS = frozenset({401, 403, 404, 405, 407, 410})
-
-
-@dataclass(slots=True, kw_only=True)
-class Failure:
-    """One failed try.
-
-    Attributes:
-        reason: what happened, in one line and without secrets.
-        retryable: whether the same call may succeed later.
-        refused: whether the server would refuse every call (a wrong key, path or model).
-        reached: whether a connection was made.
-        billed: whether tokens may have been generated for it all the same.
-        retry_after_seconds: how long the server asks to wait.
-        seconds: how long the try took.
-    """
-
-    reason: str
-    retryable: bool = True
-    refused: bool = False
-    reached: bool = True
-    billed: bool = False
-    retry_after_seconds: float | None = None
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Call(Generic[T]):
-    """What became of a call: its reply, if any, and the tries that failed before.
-
-    Attributes:
-        reply: the parsed reply, None if every try failed.
-        seconds: measured seconds of the try that succeeded.
-        failures: the failed tries, oldest first.
-        started: when the first try got its slot, on the monotonic clock; waiting for that slot
-            does not count against the time limits.
-    """
-
-    reply: T | None = None
-    seconds: float = 0.0
-    failures: list[Failure] = field(default_factory=list)
-    started: float = 0.0
+_ENCODED = "Content-Encoding"  # such a body may grow beyond its promised length
+#: Tries where no connection could ever be made: the address is more likely wrong than busy.
+_FIRST_TRIES = 3
 
 
 class _TryFailed(Exception):
@@ -107,67 +66,57 @@ class Transport:
     Args:
         base_url: checked base address.
         api_key_env: name of the environment variable with the key; unset = no key is sent.
-        concurrency: calls on the wire at once.
-        timeout_seconds: limit of one try.
-        total_seconds: limit of a call with all its tries and waits.
-        max_tries: tries of a call, at least 1.
-        backoff_seconds: the k-th wait is uniform in ``[0, min(max_backoff, backoff * 2**k)]``
-            ("full jitter"), after what the server asked for.
-        max_backoff_seconds: upper end of that.
-
-    References:
-        Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog (2015).
+        patience: limits, tries and waits.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        api_key_env: str,
-        concurrency: int,
-        timeout_seconds: float,
-        total_seconds: float,
-        max_tries: int,
-        backoff_seconds: float,
-        max_backoff_seconds: float,
-    ) -> None:
+    def __init__(self, base_url: str, *, api_key_env: str, patience: Patience) -> None:
         self._base_url = base_url
         self._api_key_env = api_key_env
-        self._concurrency = concurrency
-        self._timeout_seconds = timeout_seconds
-        self._total_seconds = total_seconds
-        self._max_tries = max_tries
-        self._backoff_seconds = backoff_seconds
-        self._max_backoff_seconds = max_backoff_seconds
+        self._patience = patience
         self._session: aiohttp.ClientSession | None = None
-        self._slots = asyncio.Semaphore(concurrency)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._reached = False
+        self._requests = Bucket(patience.requests_per_minute, "requests_per_minute")
+        self._tokens = Bucket(patience.tokens_per_minute, "tokens_per_minute")
+        self.slots = Slots(patience.concurrency, adaptive=patience.adaptive)
 
     async def post(
-        self, path: str, body: Mapping[str, object], parse: Callable[[bytes], T], seed: int
-    ) -> Call[T]:
+        self,
+        call: Call[T],
+        path: str,
+        body: Mapping[str, object],
+        parse: Callable[[bytes], T],
+        seed: int,
+    ) -> None:
         """Posts a body until a reply parses, the tries or the time are used up.
 
         Args:
+            call: what becomes of it; told of each try as it ends, and of those that a
+                cancellation ended.
             path: what follows the base address.
             body: JSON-able.
             parse: turns a body into a reply; `MalformedBody` makes it a failed try.
             seed: seeds the waits, so that calls do not come back together.
         """
-        call: Call[T] = Call()
         data = json.dumps(body).encode()
-        for number in range(self._max_tries):
-            failure = await self._try(call, path, data, parse)
+        patience = self._patience
+        for number in range(patience.max_tries):
+            if patience.hedge_seconds is None:
+                failure = await self._try(call, path, data, parse)
+            else:
+                failure = await self._hedged(call, path, data, parse, patience.hedge_seconds)
             if failure is None:
-                break
+                return
             call.failures.append(failure)
-            if not failure.retryable or number + 1 == self._max_tries:
-                break
+            tries = patience.max_tries
+            if not failure.reached and not self._reached:
+                tries = min(tries, _FIRST_TRIES)
+            if not failure.retryable or number + 1 >= tries:
+                return
             wait = self._wait_seconds(failure, number, seed)
-            if time.monotonic() + wait >= call.started + self._total_seconds:
-                break
+            if time.monotonic() + wait >= call.started + patience.total_seconds:
+                return
             await asyncio.sleep(wait)
-        return call
 
     async def close(self) -> None:
         """Closes the connections; a later call opens new ones."""
@@ -175,37 +124,125 @@ class Transport:
         if session is not None:
             await session.close()
 
-    async def _try(
-        self, call: Call[T], path: str, data: bytes, parse: Callable[[bytes], T]
+    async def _hedged(
+        self, call: Call[T], path: str, data: bytes, parse: Callable[[bytes], T], wait: float
     ) -> Failure | None:
-        session = self.open()
-        async with self._slots:
-            started = time.monotonic()
+        """One try, and a second one beside it when the first takes long."""
+        sent = asyncio.Event()
+        tries = {asyncio.ensure_future(self._try(call, path, data, parse, sent.set))}
+        for task in tries:
+            task.add_done_callback(lambda _: sent.set())
+        failures: list[Failure] = []
+        try:
+            await sent.wait()
+            ended, pending = await asyncio.wait(tries, timeout=wait)
+            if not ended:
+                tries.add(asyncio.ensure_future(self._try(call, path, data, parse)))
+            pending = tries
+            while pending and call.reply is None:
+                ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                results = [task.result() for task in ended]
+                failures += [failure for failure in results if failure is not None]
+        finally:
+            for task in tries:
+                task.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
+        if call.reply is None:
+            return failures.pop()
+        call.failures += failures
+        return None
+
+    async def _try(
+        self,
+        call: Call[T],
+        path: str,
+        data: bytes,
+        parse: Callable[[bytes], T],
+        on_sent: Callable[[], None] | None = None,
+    ) -> Failure | None:
+        session, slots = self.open(), self.slots
+        await self._requests.take(1)
+        await self._tokens.take(call.tokens)
+        await slots.acquire()
+        started = time.monotonic()
+        if on_sent is not None:
+            on_sent()
+        try:
+            found = await self._with_slot(session, call, path, data, started)
+            seconds = time.monotonic() - started
+            if isinstance(found, Failure):
+                failure: Failure | None = found
+            else:
+                if slots.wanted:  # whoever gets the slot sends before this reply is read
+                    await asyncio.sleep(0)
+                failure = self._read(call, found, parse, seconds)
+        except asyncio.CancelledError:
+            lost = Failure(reason="cancelled on the wire", billed=True)
+            lost.seconds = time.monotonic() - started
+            call.failures.append(lost)
+            raise
+        if failure is not None:
+            failure.reason, failure.seconds = self._redacted(failure.reason), seconds
+        return failure
+
+    async def _with_slot(
+        self, session: aiohttp.ClientSession, call: Call[T], path: str, data: bytes, started: float
+    ) -> bytes | Failure:
+        """One exchange, and the slot given back after it."""
+        try:
             call.started = call.started or started
-            left = call.started + self._total_seconds - started
+            total = self._patience.total_seconds
+            left = call.started + total - started
             if left <= 0:
-                reason = f"no free slot within {self._total_seconds:g} s"
-                return Failure(reason=reason, retryable=False)
-            try:
-                raw = await self._exchange(session, path, data, min(self._timeout_seconds, left))
-                call.reply = parse(raw)
-                call.seconds = time.monotonic() - started
-                return None
-            except _TryFailed as error:
-                failure = error.failure
-            except MalformedBody as error:
-                failure = Failure(reason=f"malformed body: {error}", billed=True)
-            except TimeoutError:
-                seconds = time.monotonic() - started
-                failure = Failure(reason=f"no reply within {seconds:.3g} s", billed=True)
-            except aiohttp.ClientConnectorError as error:
-                reason = f"no connection: {error.strerror or type(error).__name__}"
-                failure = Failure(reason=reason, reached=False)
-            except (aiohttp.ClientError, OSError) as error:
-                failure = Failure(reason=f"connection lost: {type(error).__name__}", billed=True)
-            failure.reason = self._redacted(failure.reason)
-            failure.seconds = time.monotonic() - started
-            return failure
+                return Failure(reason=f"no free slot within {total:g} s", retryable=False)
+            found = await self._send(session, path, data, left)
+            if isinstance(found, bytes):
+                self.slots.succeeded()
+                self._reached = True
+                return found
+            self._reached |= found.reached
+            if found.overloaded:
+                self.slots.overloaded(started)
+            return found
+        finally:
+            self.slots.release()
+
+    async def _send(
+        self, session: aiohttp.ClientSession, path: str, data: bytes, left: float
+    ) -> bytes | Failure:
+        """One exchange: the body of a good reply, or what went wrong."""
+        started = time.monotonic()
+        seconds = min(self._patience.timeout_seconds, left)
+        try:
+            return await self._exchange(session, path, data, seconds)
+        except _TryFailed as error:
+            return error.failure
+        except MalformedBody as error:
+            return Failure(reason=f"malformed body: {error}", billed=True)
+        except TimeoutError:
+            passed = time.monotonic() - started
+            return Failure(reason=f"no reply within {passed:.3g} s", billed=True)
+        except aiohttp.ClientConnectorError as error:
+            reason = f"no connection: {error.strerror or type(error).__name__}"
+            return Failure(reason=reason, reached=False)
+        except (aiohttp.ClientError, OSError) as error:
+            return Failure(reason=f"connection lost: {type(error).__name__}", billed=True)
+
+    def _read(
+        self, call: Call[T], raw: bytes, parse: Callable[[bytes], T], seconds: float
+    ) -> Failure | None:
+        """Parse a body into the call's reply; what is wrong with it, or None."""
+        if call.reply is not None:
+            return Failure(reason="its hedge was quicker", billed=True)
+        try:
+            call.reply, call.seconds = parse(raw), seconds
+        except MalformedBody as error:
+            return Failure(reason=f"malformed body: {error}", billed=True)
+        return None
+
+    def settle(self, taken: int, used: int) -> None:
+        """Correct the tokens that a call took from its minute by those that it used."""
+        self._tokens.give_back(taken - used)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, path: str, data: bytes, seconds: float
@@ -220,7 +257,7 @@ class Transport:
             raw = await _read_bounded(response)
             if response.status == 200:
                 return raw
-            raise _TryFailed(_failure_of_status(response, raw))
+            raise _TryFailed(failure_of_status(response.status, response.headers, raw))
 
     def open(self) -> aiohttp.ClientSession:
         """The session of the running loop, opened if there is none.
@@ -238,9 +275,9 @@ class Transport:
                 )
             if key:
                 headers["Authorization"] = f"Bearer {key}"
-            connector = aiohttp.TCPConnector(limit=self._concurrency)
+            connector = aiohttp.TCPConnector(limit=self._patience.concurrency)
             self._session = aiohttp.ClientSession(connector=connector, headers=headers)
-            self._slots = asyncio.Semaphore(self._concurrency)
+            self.slots = Slots(self._patience.concurrency, adaptive=self._patience.adaptive)
             self._loop = loop
         return self._session
 
@@ -253,58 +290,19 @@ class Transport:
         return " ".join(text.split())[:300]
 
     def _wait_seconds(self, failure: Failure, number: int, seed: int) -> float:
-        ceiling = min(self._max_backoff_seconds, self._backoff_seconds * 2.0**number)
+        patience = self._patience
+        ceiling = min(patience.max_backoff_seconds, patience.backoff_seconds * 2.0**number)
         jitter = float(uniforms([seed], number + 1)[0]) * ceiling
         return (failure.retry_after_seconds or 0.0) + jitter
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    promised = response.content_length
+    if promised is not None and promised <= MAX_BODY_BYTES and not response.headers.get(_ENCODED):
+        return await response.read()
     chunks = bytearray()
     async for chunk in response.content.iter_any():
         chunks += chunk
         if len(chunks) > MAX_BODY_BYTES:
             raise MalformedBody(f"the body is longer than {MAX_BODY_BYTES} bytes")
     return bytes(chunks)
-
-
-def _failure_of_status(response: aiohttp.ClientResponse, raw: bytes) -> Failure:
-    status = response.status
-    reason = f"status {status}"
-    message = _message(raw)
-    if message:
-        reason += f" ({message})"
-    return Failure(
-        reason=reason,
-        retryable=status in _RETRYABLE or status >= 500,
-        refused=status in _REFUSALS or status < 400,
-        retry_after_seconds=_retry_after(response.headers),
-    )
-
-
-def _message(raw: bytes) -> str:
-    """What the server says went wrong, in the protocol's form, or nothing."""
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        return ""
-    error = body.get("error") if isinstance(body, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else ""
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, given as a number or as a date; None if unreadable."""
-    text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            until = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=UTC)
-        seconds = (until - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if seconds < float("inf") else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,9 +28,13 @@ Fault = Literal[
     "ok", "429", "500", "502", "503", "400", "reset", "truncated", "malformed", "empty",
     "no_usage", "drip",
 ]  # fmt: skip
+#: What a chat makes of a last message of the assistant: opens a new turn, goes on with it where
+#: told to, always goes on with it, or repeats it and goes on.
+Continues = Literal["never", "flags", "prefill", "repeat"]
 #: What the server makes of ``n > 1``: answers all, one, at most two, one too many, or refuses.
 ManyAnswers = Literal["honour", "ignore", "fewer", "extra", "refuse"]
 
+_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _SALT_FAULT, _SALT_LOGPROB = 11, 12
 _STATUS_FAULTS = frozenset({"429", "500", "502", "503", "400"})
 
@@ -84,6 +89,8 @@ class Counts:
     Attributes:
         requests: requests that arrived, faults and refusals included.
         completed: replies that were sent whole.
+        refused: requests that came while `capacity` were being answered.
+        in_flight: requests that are being answered.
         answers: answers in those.
         output_tokens: tokens of those answers.
         most_in_flight: the most requests that were being answered at once.
@@ -93,6 +100,8 @@ class Counts:
 
     requests: int = 0
     completed: int = 0
+    refused: int = 0
+    in_flight: int = 0
     answers: int = 0
     output_tokens: int = 0
     most_in_flight: int = 0
@@ -114,6 +123,14 @@ class FakeServer:
         key: the bearer key that is asked for; None = everybody may call.
         model: the one model that is served; None = any name.
         names_stop: name the stop text that halted an answer (`stop_reason`), as vLLM does.
+        continues: what a chat makes of an unfinished text.
+        reasoning: the message's field into which ``<think>...</think>`` at the beginning of a
+            scripted text goes, as servers with a reasoning parser do; None = it stays.
+        tools: whether ``<tool_call>{...}</tool_call>`` at the end of a scripted text becomes
+            tool calls, as servers with a tool parser do.
+        capacity: requests answered at once; more are refused with 429. None = any number.
+        cached_tokens: tokens of each prompt but the first that it claims to have cached.
+        port: where it listens; 0 = any free port.
         record: keep the bodies of the requests.
 
     Attributes:
@@ -129,6 +146,12 @@ class FakeServer:
         key: str | None = None,
         model: str | None = None,
         names_stop: bool = False,
+        continues: Continues = "never",
+        reasoning: str | None = None,
+        tools: bool = False,
+        capacity: int | None = None,
+        cached_tokens: int = 0,
+        port: int = 0,
         record: bool = False,
     ) -> None:
         self.counts = Counts()
@@ -138,11 +161,20 @@ class FakeServer:
         self._key = key
         self._model = model
         self._names_stop = names_stop
+        self._continues = continues
+        self._reasoning = reasoning
+        self._tools = tools
+        self._capacity = capacity
+        self._cached_tokens = cached_tokens
         self._record = record
-        self._in_flight = 0
         self._indices: Counter[Context] = Counter()
         self._runner: web.AppRunner | None = None
-        self._port = 0
+        self._port = port
+
+    @property
+    def port(self) -> int:
+        """Where it listens; known once the server runs."""
+        return self._port
 
     @property
     def base_url(self) -> str:
@@ -156,7 +188,7 @@ class FakeServer:
         app.router.add_post("/v1/completions", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, backlog=1024)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, backlog=4096)
         await site.start()
         self._port = self._runner.addresses[0][1]
         return self
@@ -170,13 +202,17 @@ class FakeServer:
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model"}]})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        number, self.counts.requests = self.counts.requests, self.counts.requests + 1
-        self._in_flight += 1
-        self.counts.most_in_flight = max(self.counts.most_in_flight, self._in_flight)
+        counts = self.counts
+        number, counts.requests = counts.requests, counts.requests + 1
+        if self._capacity is not None and counts.in_flight >= self._capacity:
+            counts.refused += 1
+            return self._failing(429)
+        counts.in_flight += 1
+        counts.most_in_flight = max(counts.most_in_flight, counts.in_flight)
         try:
             return await self._reply(request, self._faults.of(number))
         finally:
-            self._in_flight -= 1
+            counts.in_flight -= 1
 
     async def _reply(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         try:
@@ -198,7 +234,10 @@ class FakeServer:
         await asyncio.sleep(max(draw.seconds for draw in draws))
         if fault == "reset":
             return _reset(request)
-        reply = _body(body, work, draws, chat=chat)
+        cached = self._cached_tokens if min(work.indices) else 0
+        reply = _body(body, work, draws, chat=chat, cached_tokens=cached)
+        if chat:
+            self._parse_messages(reply, work.request.context.partial)
         if self._names_stop:
             for choice, reason in zip(
                 reply["choices"], await self._stop_reasons(work, draws), strict=True
@@ -223,6 +262,17 @@ class FakeServer:
             for rest in rests
         ]
 
+    def _parse_messages(self, reply: Mapping[str, Any], partial: str) -> None:
+        """Make of the messages what the server's parsers would."""
+        for choice in reply["choices"]:
+            message = choice["message"]
+            if partial and self._continues == "repeat":
+                message["content"] = partial + message["content"]
+            if self._reasoning is not None:
+                _move_reasoning(message, self._reasoning)
+            if self._tools and _move_tool_calls(message):
+                choice["finish_reason"] = "tool_calls"
+
     def _refusal(self, request: web.Request, body: Any) -> web.Response | None:
         authorization = request.headers.get("Authorization", "")
         if self._key is not None and authorization != f"Bearer {self._key}":
@@ -245,7 +295,7 @@ class FakeServer:
 
     def _work(self, body: Mapping[str, Any], chat: bool) -> GenerateWork:
         """The scripted draws that a request asks for; n is what the server makes of it."""
-        context = _context(body, chat)
+        context = self._context(body, chat)
         asked = int(body.get("n") or 1)
         count = {"ignore": 1, "fewer": min(asked, 2), "extra": asked + 1}.get(self._many, asked)
         first = self._indices[context]
@@ -268,12 +318,36 @@ class FakeServer:
             problem=Problem(id="fake", prompt=""),
         )
 
+    def _context(self, body: Mapping[str, Any], chat: bool) -> Context:
+        if not chat:
+            return Context(messages=(("user", str(body["prompt"])),))
+        messages: list[tuple[Role, str]] = [(m["role"], m["content"]) for m in body["messages"]]
+        told = self._continues == "flags" and body.get("continue_final_message") is True
+        if messages[-1][0] == "assistant" and (told or self._continues in ("prefill", "repeat")):
+            return Context(messages=tuple(messages[:-1]), partial=messages[-1][1])
+        return Context(messages=tuple(messages))
 
-def _context(body: Mapping[str, Any], chat: bool) -> Context:
-    if not chat:
-        return Context(messages=(("user", str(body["prompt"])),))
-    messages: list[tuple[Role, str]] = [(m["role"], m["content"]) for m in body["messages"]]
-    return Context(messages=tuple(messages))
+
+def _move_reasoning(message: dict[str, Any], name: str) -> None:
+    opened, closed = "<think>", "</think>"
+    text = message["content"]
+    if text.startswith(opened):
+        reasoning, _, rest = text[len(opened) :].partition(closed)
+        message[name], message["content"] = reasoning, rest or None
+
+
+def _move_tool_calls(message: dict[str, Any]) -> bool:
+    """Move the calls out of a message's text; whether there are any."""
+    found = _TOOL_CALL.findall(message["content"] or "")
+    calls = [json.loads(call) for call in found]
+    if calls:
+        message["content"] = _TOOL_CALL.sub("", message["content"]).strip() or None
+        message["tool_calls"] = [
+            {"id": f"call-{k}", "type": "function",
+             "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])}}
+            for k, call in enumerate(calls)
+        ]  # fmt: skip
+    return bool(calls)
 
 
 def _body(
@@ -282,6 +356,7 @@ def _body(
     draws: Sequence[Draw],
     *,
     chat: bool,
+    cached_tokens: int,
 ) -> dict[str, Any]:
     """A whole and truthful reply."""
     choices = []
@@ -298,16 +373,17 @@ def _body(
             choice["logprobs"] = _logprobs(draw, work.seeds[k], chat)
         choices.append(choice)
     prompt, output = draws[0].prompt_tokens, sum(draw.output_tokens for draw in draws)
+    usage: dict[str, Any] = {
+        "prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output
+    }  # fmt: skip
+    if cached_tokens:
+        usage["prompt_tokens_details"] = {"cached_tokens": min(cached_tokens, prompt)}
     return {
         "id": "fake-1",
         "object": "chat.completion" if chat else "text_completion",
         "model": body.get("model", "scripted"),
         "choices": choices,
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": output,
-            "total_tokens": prompt + output,
-        },
+        "usage": usage,
     }
 
 

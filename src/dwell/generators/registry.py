@@ -1,12 +1,15 @@
-"""Generators by name: what a study file or the command line calls them."""
+"""Generators by name: what a study file or the command line calls them.
+
+The web client is loaded for endpoints alone: a study of embedded models starts without it.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from dwell.errors import UsageError
-from dwell.generators.endpoint import Endpoint
 from dwell.generators.scripted import Scripted
 from dwell.generators.tiny import TinyGenerator, weak_scorer
 from dwell.generators.tiny_models import MODELS
@@ -37,7 +40,9 @@ def make_generator(
                 f"An endpoint needs its address, but {name} was given none. "
                 "Add base_url to the model, or --base-url http://HOST:PORT/v1"
             )
-        return Endpoint(name.removeprefix("openai:"), base_url, **given)
+        endpoint = import_module("dwell.generators.endpoint")
+        made: Generator = endpoint.Endpoint(name.removeprefix("openai:"), base_url, **given)
+        return made
     if name.startswith("coin:"):
         return Scripted.coin(rate=_rate(name))
     if name in MODELS or Path(name).is_dir():

@@ -8,12 +8,14 @@ from dwell.errors import UsageError
 from dwell.protocols import Task, Verifier
 from dwell.verifiers.certainty import Agreement, SelfCertainty, WorstSurprisal
 from dwell.verifiers.exact import Exact
+from dwell.verifiers.judge import Judge
 from dwell.verifiers.process import Process, ProcessWeak, TextScorer
 
 __all__ = [
     "VERIFIERS",
     "Agreement",
     "Exact",
+    "Judge",
     "Process",
     "ProcessWeak",
     "SelfCertainty",
@@ -67,6 +69,6 @@ def make_verifier(
     if name not in simple:
         raise UsageError(
             f"a verifier must be one of {', '.join(VERIFIERS)}, but got {name!r}. "
-            "Name one of those."
+            "Name one of those, or a judge that the study describes."
         )
     return simple[name]()

@@ -7,10 +7,10 @@ labelled an upper bound wherever it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dwell.errors import VerifierError
-from dwell.protocols import Task
+from dwell.protocols import Outcome, Task, VerifyWork
 from dwell.records import Candidate, Problem
 from dwell.verifiers.base import NOT_VERIFIED, CandidateVerifier
 
@@ -31,6 +31,19 @@ class Exact(CandidateVerifier):
         super().__init__()
         self._tasks = dict(tasks)
         self.fingerprint = f"exact:1:{','.join(sorted(self._tasks))}"
+
+    async def score(self, work: Sequence[VerifyWork]) -> Sequence[Outcome]:
+        """One outcome per work item; checks that take long are made first, off the event loop.
+
+        Raises:
+            VerifierError: the problem's task is not among the checkers.
+        """
+        for name, task in self._tasks.items():
+            check_all = getattr(task, "check_all", None)
+            if check_all is not None:
+                own = [item for item in work if item.problem.task == name]
+                await check_all([(i.problem, c.answer) for i in own for c in i.candidates])
+        return await super().score(work)
 
     def value(self, candidate: Candidate, problem: Problem, *, prefix: bool) -> float:
         """1.0 or 0.0; NaN for an unfinished candidate.
