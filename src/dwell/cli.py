@@ -17,6 +17,7 @@ COMMANDS = {
     "show": ("dwell.commands.show", "Print a study's accuracies with intervals, or as JSON."),
     "replay": ("dwell.commands.replay", "What strategies would get on recorded samples."),
     "plan": ("dwell.commands.plan", "Find the policy for a budget, and what it promises."),
+    "serve": ("dwell.commands.serve", "Serve a strategy or a plan: an OpenAI-compatible server."),
     "report": ("dwell.commands.report", "Write a study's report: one self-contained page."),
     "cost": ("dwell.commands.cost", "What samples cost: FLOPs, bytes, seconds, dollars."),
     "fit": ("dwell.commands.fit", "Fit a scaling law to a table: intervals, held-out error."),

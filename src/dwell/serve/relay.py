@@ -1,0 +1,183 @@
+"""One completion, passed on to the client while it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from dwell.protocols import Attempt
+from dwell.records import Usage
+from dwell.serve.answers import answer_of
+from dwell.serve.asking import Asked, Refused
+from dwell.serve.draws import LiveDraw
+from dwell.serve.live import Ended, Punctuality
+from dwell.serve.replies import DONE, account, billed, chunk_head, error_body, event
+from dwell.serve.settings import Settings
+from dwell.serve.upstream import Upstream
+
+Note = Callable[[Asked, Ended], None]
+
+
+class _Written:
+    """What has been written so far of a streamed completion."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.reason: str | None = None
+        self.usage: dict[str, Any] = {}
+
+    def take(self, chunk: dict[str, Any], chat: bool) -> None:
+        """Note an event."""
+        if isinstance(chunk.get("usage"), dict):
+            self.usage = chunk["usage"]
+        for choice in chunk.get("choices") or ():
+            self.reason = choice.get("finish_reason") or self.reason
+            delta = (choice.get("delta") or {}) if chat else {"content": choice.get("text")}
+            self.texts.append(delta.get("content") or "")
+            for call in delta.get("tool_calls") or ():
+                self._call(call)
+
+    def _call(self, call: dict[str, Any]) -> None:
+        known = self.calls.setdefault(call.get("index") or 0, {"name": "", "arguments": ""})
+        function = call.get("function") or {}
+        for part in known:
+            known[part] += function.get(part) or ""
+
+    def draw(self, asked: Asked, settings: Settings, seconds: float) -> LiveDraw:
+        """The completion as a draw; tokens that the server does not tell are estimated."""
+        text = "".join(self.texts)
+        calls = [{"function": call} for _, call in sorted(self.calls.items())]
+        prompt = self.usage.get("prompt_tokens", 0)
+        output = self.usage.get("completion_tokens", -(-len(text) // 4))
+        return LiveDraw(
+            status="cap" if self.reason in ("length", None) else "end",
+            text=text,
+            prompt_tokens=prompt,
+            output_tokens=output,
+            seconds=seconds,
+            usd=prompt * settings.prompt_price + output * settings.output_price,
+            answer=answer_of(
+                {"content": text, "tool_calls": calls},
+                as_json=asked.as_json,
+                pattern=settings.answer_pattern,
+            ),
+        )
+
+
+async def relay(
+    request: web.Request,
+    asked: Asked,
+    source: Upstream,
+    settings: Settings,
+    begun: float,
+    note: Note,
+) -> web.StreamResponse:
+    """Stream one completion through; the event with its end carries the account.
+
+    At the deadline the completion is cut, with the finish reason "length".
+
+    Raises:
+        Refused: nothing has been sent, and nothing will come.
+    """
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache",
+                 "X-Dwell-Id": asked.id}
+    )  # fmt: skip
+    written, status = _Written(), "cancelled"
+    try:
+        last = await _pass_on(request, response, asked, source, settings, begun, written)
+        status = "done"
+    except TimeoutError:
+        last, status = None, "deadline"
+    except Refused as refused:
+        status = f"failed: {refused}"
+        if not response.prepared:
+            raise
+        await response.write(event(error_body(refused)))
+        return response
+    finally:
+        ended = _ended(asked, settings, written, status, time.monotonic() - begun)
+        note(asked, ended)
+    if not response.prepared:
+        raise Refused(504, "deadline_exceeded", "No completion arrived before the deadline.",
+                      dwell=account(asked, ended))  # fmt: skip
+    head = chunk_head(asked, settings.model)
+    end = last or {"choices": [_cut(asked)]}
+    await response.write(event({**head, **end, **head, "dwell": account(asked, ended)}))
+    if asked.include_usage:
+        await response.write(event({**head, "choices": [], "usage": billed([ended])}))
+    await response.write(DONE)
+    return response
+
+
+async def _pass_on(
+    request: web.Request,
+    response: web.StreamResponse,
+    asked: Asked,
+    source: Upstream,
+    settings: Settings,
+    begun: float,
+    written: _Written,
+) -> dict[str, Any] | None:
+    """Pass events on; the one that ends the completion is held back and returned."""
+    head = chunk_head(asked, settings.model)
+    deadline = asked.deadline_seconds
+    left = None
+    if deadline is not None:
+        left = Punctuality().begin_by(begun, deadline) - time.monotonic()
+    last: dict[str, Any] | None = None
+    async with asyncio.timeout(left):
+        async for chunk in source.stream(asked):
+            if "error" in chunk:
+                raise Refused(502, "upstream_error", "upstream: an error while it wrote")
+            written.take(chunk, asked.chat)
+            chunk.pop("usage", None)
+            if not chunk.get("choices"):
+                continue
+            if not response.prepared:
+                await response.prepare(request)
+            if written.reason is not None:
+                last = chunk
+            else:
+                await response.write(event({**chunk, **head}))
+    return last
+
+
+def _cut(asked: Asked) -> dict[str, Any]:
+    empty: dict[str, Any] = {"delta": {}} if asked.chat else {"text": ""}
+    return {"index": 0, **empty, "finish_reason": "length"}
+
+
+def _ended(
+    asked: Asked, settings: Settings, written: _Written, status: str, seconds: float
+) -> Ended:
+    came = bool(written.texts or written.usage)
+    draw = written.draw(asked, settings, seconds)
+    usage = Usage(
+        calls=1,
+        prompt_tokens=draw.prompt_tokens,
+        output_tokens=draw.output_tokens,
+        seconds=seconds,
+        usd=draw.usd,
+    )
+    whole = status == "done"
+    return Ended(
+        status=status,
+        answer=draw.answer,
+        chosen=draw if came else None,
+        votes=Counter([draw.answer] if draw.answer is not None else []),
+        scores=[],
+        draws=[draw] if came else [],
+        attempts=[] if whole else [Attempt(outcome=status, usage=Usage(), estimated=True)],
+        charged=usage if came else Usage(),
+        spent=usage if came else Usage(),
+        seconds=seconds,
+        num_requests=1,
+        digest=b"",
+    )
