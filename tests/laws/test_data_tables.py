@@ -118,6 +118,10 @@ def test_published_recipe_curves_cross_at_the_published_compute():
     at = int(np.argmin(np.abs(clip - mammut)))
     assert inputs["C"][at] == pytest.approx(6.75e10, rel=5e-3)
     assert clip[at] == pytest.approx(0.3146, abs=1e-4)
+    # The held-out models: ViT-L-14 on 12.8e9 samples, 168.61 and 202.56 GFLOPs a sample.
+    for point, cost, error in zip(points, (168.61, 202.56), (0.204, 0.185), strict=True):
+        found = law.evaluate({"C": cost * 12.8e9}, dict(zip(law.params, point, strict=True)))
+        assert found[0] == pytest.approx(error, abs=5e-4)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import doctest
 
 import pytest
 
-from dwell.laws import curves, declaration, law, rows
+from dwell.laws import curves, declaration, envelope, law, mixtures, rows, spending
+
+MODULES = [curves, declaration, envelope, law, mixtures, rows, spending]
 
 
-@pytest.mark.parametrize("module", [curves, declaration, law, rows], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_examples_print_what_they_say(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

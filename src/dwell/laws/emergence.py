@@ -178,7 +178,8 @@ TWO_SIGMOIDS = Law(
     inputs=("C",),
     target="accuracy",
     params={
-        "base": Param(meaning="value far below both steps", linear=True, lower=-3.0, upper=3.0, tolerance=4.0),
+        "base": Param(meaning="value far below both steps", linear=True, lower=-3.0, upper=3.0,
+                      tolerance=4.0),
         "first": Param(meaning="height of the first step", linear=True, lower=-3.0, upper=3.0),
         "second": Param(meaning="height of the second step", linear=True, lower=-3.0, upper=3.0),
         "t": _middle("compute in the middle of the first step"),
