@@ -28,6 +28,8 @@ class Problem:
         tags: what reports group by, such as ``{"level": 5}``.
         members: the problems of a pool that shares one budget; a strategy for pools names the
             one that is charged in its requests and returns a mapping of answers.
+        messages: (role, text) pairs that ask for the answer, where a chat is more than its prompt;
+            the last is the user's.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Problem:
     markers: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str | int | float] = field(default_factory=dict)
     members: tuple[Problem, ...] = ()
+    messages: tuple[tuple[Role, str], ...] = ()
 
     def public(self) -> Problem:
         """The same problem without reference answers: what a strategy may see."""
@@ -47,7 +50,7 @@ class Problem:
 
     def context(self) -> Context:
         """The context that asks for a fresh answer to this problem."""
-        return Context(messages=(("user", self.prompt),))
+        return Context(messages=self.messages or (("user", self.prompt),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import click
 import dwell
 from dwell.generators.registry import make_generator
 from dwell.generators.tiny_models import MODELS
+from dwell.sandbox.bubblewrap import why_not
 from dwell.strategies import make
 from dwell.study import solve
 from dwell.tasks import get_task
@@ -35,6 +36,8 @@ def doctor() -> None:
         click.echo(f"ok    a writable temporary folder ({folder})")
     for name in MODELS:
         click.echo(_try_model(name))
+    refused = why_not()
+    click.echo(f"info  sandbox: {refused}" if refused else "ok    sandbox for programs (bwrap)")
     key = "set" if os.environ.get("OPENAI_API_KEY") else "not set (needed only by endpoints)"
     click.echo(f"info  OPENAI_API_KEY is {key}")
 

@@ -18,6 +18,7 @@ HELP = """Run a study: every strategy at every budget on every problem.
   dwell run study.toml --out runs/mine
   dwell run --model tiny-0.8m --task chain:100 --strategy majority \\
             --strategy best_of_n:verifier=process --budgets 1,4,16,64 --out runs/mine
+  dwell run --task file:problems.jsonl,checker=maths --strategy majority --out runs/mine
 
 Interrupt it whenever you like: the same command goes on where it stopped, and pays for nothing
 twice. A study file looks like this:
@@ -55,12 +56,15 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True,
               help="Worker processes of embedded models.")  # fmt: skip
 @click.option("--model", "models", multiple=True, help="Instead of a file: a model.")
-@click.option("--task", "tasks", multiple=True, help="A task, as NAME or NAME:PROBLEMS.")
+@click.option("--task", "tasks", multiple=True,
+              help="A task: NAME, NAME:PROBLEMS or file:PATH,checker=NAME.")  # fmt: skip
 @click.option("--strategy", "strategies", multiple=True, help="A strategy, as NAME:KEY=VALUE,...")
 @click.option("--budgets", callback=_numbers, help="Budgets, such as 1,4,16,64.")
 @click.option("--base-url", help="Address of an endpoint, for a model openai:NAME.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
               help="Decides all randomness.")  # fmt: skip
+@click.option("--unsafe-local", is_flag=True,
+              help="Run programs that models write without a sandbox.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Repeat finished runs from the ledger and compare.")
 def run(
     study: Path | None,
@@ -73,6 +77,7 @@ def run(
     base_url: str | None,
     seed: int,
     *,
+    unsafe_local: bool,
     check: bool,
 ) -> None:
     """Run a study."""
@@ -89,15 +94,17 @@ def run(
             models or ("tiny-0.8m",), tasks or ("chain", "countdown"), strategies, budgets,
             base_url=base_url, seed=seed,
         )  # fmt: skip
-    view = run_study(spec, out, jobs=jobs, check=check)
+    view = run_study(spec, out, jobs=jobs, check=check, unsafe_local=unsafe_local)
     click.echo(f"Done. See it with: dwell show {out}   or: dwell report {out}")
     if view.failures:
         sys.exit(1)
 
 
-def run_study(spec: StudySpec, out: Path, *, jobs: int, check: bool = False) -> LiveView:
+def run_study(
+    spec: StudySpec, out: Path, *, jobs: int, check: bool = False, unsafe_local: bool = False
+) -> LiveView:
     """Run a study with a live view, and say what was done."""
-    plan = Study(spec, out)
+    plan = Study(spec, out, unsafe_local=unsafe_local)
     with LiveView(plan) as view:
         counts = plan.run(jobs=jobs, watch=view.watch, check=check)
     click.echo(

@@ -197,7 +197,7 @@ def revision_context(problem: Problem, texts: Sequence[str]) -> Context:
     those of all strategies that draw whole answers.
     """
     again = problem.markers.get("revise", REVISE)
-    messages: list[tuple[Role, str]] = [("user", problem.prompt)]
+    messages: list[tuple[Role, str]] = list(problem.context().messages)
     for text in texts:
         messages += [("assistant", text), ("user", again)]
     return Context(messages=tuple(messages))

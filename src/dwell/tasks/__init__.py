@@ -9,8 +9,20 @@ from dwell.errors import UsageError
 from dwell.tasks.base import Split, Task, split_of
 from dwell.tasks.chain import ChainTask
 from dwell.tasks.countdown import CountdownTask
+from dwell.tasks.files import FileTask, read_problems, recorded_problems
 
-__all__ = ["TASKS", "ChainTask", "CountdownTask", "Split", "Task", "get_task", "split_of"]
+__all__ = [
+    "TASKS",
+    "ChainTask",
+    "CountdownTask",
+    "FileTask",
+    "Split",
+    "Task",
+    "get_task",
+    "read_problems",
+    "recorded_problems",
+    "split_of",
+]
 
 TASKS: Mapping[str, Task] = MappingProxyType(
     {task.name: task for task in (ChainTask(), CountdownTask())}
