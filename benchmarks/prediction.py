@@ -13,7 +13,8 @@ of the seen draws.
 target, over runs and seeds. `held` are the runs at odd places, which had no part in any choice of
 shapes and priors; the other rows count all runs of a set. Sets of one or two runs get eight times
 as many quarters; the rows of all sets count each run alike. `cover` is the share
-of 90 % bands that hold their target; `width` their mean width in points.
+of 90 % bands that hold their target, `+-` its standard error over runs, whose quarters share a
+target; `width` is their mean width in points.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ SETS = {
     "CodeT": ("codet_humaneval_codegen16b.parquet", {"answer": "exec_cluster"}),
     "OTIS": ("epoch_otis_aime.parquet", {}),
 }
-COLUMNS = ("set", "method", "fits", "median", "mean", "bias", "cover", "width", "ms")
-FORMAT = "{:16s} {:13s} {:>5} {:>7} {:>7} {:>7} {:>7} {:>6} {:>6}"
+COLUMNS = ("set", "method", "fits", "median", "mean", "bias", "cover", "+-", "width", "ms")
+FORMAT = "{:16s} {:13s} {:>5} {:>7} {:>7} {:>7} {:>7} {:>5} {:>6} {:>6}"
 
 
 def main() -> None:
@@ -220,11 +221,21 @@ def show(name: str, rows: Sequence[dict]) -> None:
                 f"{np.mean(np.abs(errors)):.2f}",
                 f"{errors.mean():+.2f}",
                 f"{np.mean([row['held'] for row in bands]):.3f}" if bands else "",
+                error_over_runs(bands),
                 f"{np.mean([row['width'] for row in bands]):.1f}" if bands else "",
                 f"{np.mean([row['ms'] for row in mine]):.1f}",
             ),
             flush=True,
         )
+
+
+def error_over_runs(bands: Sequence[dict]) -> str:
+    """Standard error of the share of bands that hold, runs being independent."""
+    held = [
+        np.mean([row["held"] for row in bands if row["place"] == place])
+        for place in {row["place"] for row in bands}
+    ]
+    return f"{np.std(held, ddof=1) / np.sqrt(len(held)):.2f}" if len(held) > 2 else ""
 
 
 def exponents(path: Path, seeds: int) -> None:

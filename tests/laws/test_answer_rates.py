@@ -1,13 +1,16 @@
 """Votes predicted from few draws: simulated questions, bands, edges."""
 
 import doctest
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from dwell.errors import UsageError
 from dwell.laws import answer_rates, success_rates
-from dwell.laws.answer_rates import _log_partition, fit_answer_rates
+from dwell.laws.answer_rates import _SLOPES, fit_answer_rates
+from dwell.laws.answer_repeats import log_partition
 from dwell.metrics import vote_at_k
 
 
@@ -41,6 +44,57 @@ def test_bands_hold_as_often_as_they_say_and_the_value_is_not_biased():
         errors.append(found.value - target)
     assert np.mean(held) >= 0.9 - 4 * np.sqrt(0.09 / len(held))
     assert abs(np.mean(errors)) < 0.01 + 4 * np.std(errors) / np.sqrt(len(errors))
+
+
+def tempted(rng, slope, num=45, draws=16):
+    """`[P, draws]` answers, 0 the right one: wrong ones repeat more where rates are high, or low.
+
+    Rates are beta; wrong answers come from Chinese restaurants, whose concentration falls with
+    `slope` times the normal score of the rate.
+    """
+    rates = np.sort(rng.beta(0.3, 1.5, num))
+    score = norm.ppf((np.arange(num) + 0.5) / num)
+    theta = 2.0 * np.exp(1.3 * (rng.standard_normal(num) - slope * score))
+    drawn = np.zeros((num, draws), int)
+    for question, place in np.argwhere(rng.random((num, draws)) >= rates[:, None]):
+        wrong = drawn[question, :place]
+        before = wrong[wrong > 0]
+        if rng.random() * (theta[question] + len(before)) < theta[question]:
+            drawn[question, place] = before.max(initial=0) + 1
+        else:
+            drawn[question, place] = rng.choice(before)
+    return drawn
+
+
+def tally(drawn):
+    return (drawn[:, :, None] == np.arange(drawn.max() + 1)).sum(axis=1)
+
+
+@pytest.mark.parametrize("slope", [-0.7, 0.0, 0.7])
+def test_it_is_learned_whether_wrong_answers_repeat_where_draws_are_seldom_right(slope):
+    counts = tally(tempted(np.random.default_rng(3), slope, num=200, draws=40))
+    rates = fit_answer_rates(counts, payoff_of(counts), np.full(200, 40))
+    mean = rates.slopes @ _SLOPES
+    deviation = np.sqrt(rates.slopes @ (_SLOPES - mean) ** 2)
+    assert abs(mean - slope) < 4 * deviation
+    assert deviation < 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slope", [-0.7, 0.7])
+def test_bands_hold_more_often_for_not_taking_repeats_as_independent_of_rates(slope):
+    rng, held = np.random.default_rng(0), []
+    for _ in range(40):
+        drawn = tempted(rng, slope)
+        whole, seen = tally(drawn), (drawn[:, :4, None] == np.arange(drawn.max() + 1)).sum(axis=1)
+        target = observed_vote(whole)
+        rates = fit_answer_rates(seen, payoff_of(seen), np.full(45, 4))
+        independent = replace(rates, slopes=(_SLOPES == 0).astype(float))
+        bands = [one.predict(16) for one in (rates, independent)]
+        held.append([one.low - 1e-9 <= target <= one.high + 1e-9 for one in bands])
+    learned, assumed = np.mean(held, axis=0)
+    print(f"slope {slope}: {learned:.2f} of bands hold, {assumed:.2f} if independent")
+    assert learned >= max(assumed, 0.9 - 4 * np.sqrt(0.09 / len(held)))
 
 
 def test_the_limit_is_the_share_of_questions_whose_mode_is_right():
@@ -85,7 +139,7 @@ def test_several_right_answers_split_their_votes():
 
 def test_partition_probabilities_of_three_draws_sum_to_one():
     """Sizes 3, 2+1 in three ways, 1+1+1: every way to group three draws."""
-    log_prob = _log_partition(np.array([[3, 0, 0], [2, 1, 0], [1, 1, 1]]))
+    log_prob = log_partition(np.array([[3, 0, 0], [2, 1, 0], [1, 1, 1]]))
     total = np.exp(log_prob[0]) + 3 * np.exp(log_prob[1]) + np.exp(log_prob[2])
     np.testing.assert_allclose(total, 1.0, rtol=1e-12)
 

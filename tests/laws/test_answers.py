@@ -113,6 +113,27 @@ def test_comparison_puts_the_true_law_first(criterion):
     assert ranked.scores[0] <= ranked.scores[1]
 
 
+def test_comparison_leaves_out_laws_with_hardly_more_distinct_rows_than_parameters():
+    x = np.geomspace(1, 1e6, 4)
+    y = 0.5 + 4 * x**-0.4
+    twice = {"x": np.tile(x, 2), "loss": np.tile(y, 2) * np.repeat([0.99, 1.01], 4)}
+    ranked = compare(["m1", "m2"], twice)  # m2 has 3 parameters: 4 of 5 distinct rows are there
+    assert [fit.law.name for fit in ranked.fits] == ["m1"]
+    assert "`m2` has 3 free parameters" in ranked.left_out["m2"]
+    assert "4 distinct inputs; a comparison needs 5" in ranked.left_out["m2"]
+    assert LAWS["m2"].fit(twice).num_free == 3
+    fixed = compare(["m2"], twice, fixed={"c": 0.4}).fits[0]
+    assert fixed.num_free == 2
+
+
+def test_rows_held_out_or_without_weight_do_not_count_as_distinct():
+    x = np.geomspace(1, 1e6, 8)
+    data = {"x": x, "loss": (0.5 + 4 * x**-0.4) * (1 + 0.01 * np.cos(np.arange(8)))}
+    assert "m2" not in compare(["m1", "m2"], data).left_out
+    assert "m2" in compare(["m1", "m2"], data, holdout=x > x[3]).left_out
+    assert "m2" in compare(["m1", "m2"], data, weights=(x <= x[3]).astype(float)).left_out
+
+
 def test_candidates_use_all_mapped_columns():
     x = np.geomspace(1, 100, 8)
     data = {"params": x, "tokens": 3 * x, "error": 1 / x}

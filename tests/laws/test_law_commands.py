@@ -84,6 +84,19 @@ def test_auto_compares_the_laws_that_fit_the_columns(runs):
     assert names.index("chinchilla") < names.index("kaplan")
 
 
+def test_auto_leaves_out_laws_with_as_many_parameters_as_rows(tmp_path):
+    rng = np.random.default_rng(1)
+    params, tokens = 10 ** rng.uniform(7.5, 10, 10), 10 ** rng.uniform(9, 11.5, 10)
+    loss = LAWS["chinchilla"].evaluate({"N": params, "D": tokens}, TRUE)
+    rows = "\n".join(f"{n},{d},{y}" for n, d, y in zip(params, tokens, loss, strict=True))
+    (tmp_path / "few.csv").write_text("params,tokens,loss\n" + rows)
+    result = run("fit", tmp_path / "few.csv", "--law", "auto")
+    assert result.exit_code == 0
+    (told,) = [line for line in result.output.splitlines() if line.startswith("left out farseer")]
+    assert "9 free parameters, but the rows to fit have 10 distinct inputs" in told
+    assert result.output.splitlines()[-1].startswith("verdict")
+
+
 def test_optimum_answers_from_a_written_fit(runs, tmp_path):
     path = tmp_path / "fit.json"
     run("fit", runs, "--law", "chinchilla", "--out", path)

@@ -53,11 +53,6 @@ def values(outcome):
     return [draw.value for draw in outcome.draws]
 
 
-def by_length(texts, rng):
-    """Likes long answers."""
-    return f"Score: {len(texts[0])}"
-
-
 def longer(texts, rng):
     first, second = map(len, texts)
     return "TIE" if first == second else "A" if first > second else "B"

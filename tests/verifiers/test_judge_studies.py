@@ -169,6 +169,43 @@ def test_a_group_is_judged_in_one_request_with_one_account():
     assert session.meter.charged().verifier_tokens > 6 * 5
 
 
+def mean_scores(judge, texts, mode, samples):
+    """Scores of texts by one `Verify` with that many samples."""
+
+    def ask(problem, rng):
+        replies = yield Verify(tuple(candidates), "judge", mode, samples=samples)
+        return repr(replies)
+
+    candidates = [Candidate(PROBLEM.context(), text, "end", "1", 0, 1) for text in texts]
+    return eval(drive(ask, verifiers={"judge": judge}).answer)
+
+
+def test_samples_of_comparisons_average_shares_won_and_keep_their_margin():
+    def prefers(context, index, rng):
+        """The text with the larger number, with odds that grow with the difference."""
+        one, two = (int(m[2].split()[0]) for m in FENCE.findall(context.messages[-1][1]))
+        return "AB"[rng.random() < 1 / (1 + 3.0 ** (one - two))]
+
+    judge = Judge(Scripted.from_function(prefers), kind="pairwise")
+    shares = mean_scores(judge, ["0\n1", "1\n1", "3\n1"], "group", 60)
+    # one order names text i with p = 3^d / (1 + 3^d); both name it with p^2, neither with (1-p)^2
+    wins = {
+        d: (1 + (p := 3**d / (1 + 3**d)) ** 2 - (1 - p) ** 2) / 2 for d in (-3, -2, -1, 1, 2, 3)
+    }
+    expected = [wins[-1] + wins[-3], wins[1] + wins[-2], wins[2] + wins[3]]
+    spread = 0.5 / np.sqrt(2 * 60)  # a comparison's deviation is at most 1/2
+    np.testing.assert_allclose(shares, np.array(expected) / 2, atol=4 * spread)
+    assert shares[0] < shares[1] < shares[2] < 1
+
+
+def test_samples_of_a_counted_verdict_do_not_sharpen_it_but_votes_do():
+    yes = Scripted.from_list(["Yes"])
+    samples = mean_scores(Judge(yes, scale="yes_no"), ["2\n1"], "outcome", 9)
+    votes = mean_scores(Judge(yes, scale="yes_no", votes=9), ["2\n1"], "outcome", 1)
+    assert samples[0] == pytest.approx(2 / 3)
+    assert votes[0] == pytest.approx(10 / 11)
+
+
 def model(name, **options):
     """The study's solver, or a judge that knows the truth; it counts its replies."""
     if name != "openai:judge":

@@ -24,10 +24,11 @@ from dwell.commands.law_options import (
 )
 from dwell.errors import UsageError
 from dwell.law_plots import write_plot
+from dwell.laws.bootstrap import BootstrapKind
 from dwell.laws.comparison import Comparison, Criterion, candidates, compare
 from dwell.laws.conditions import condition_mask
 from dwell.laws.files import record_of, write_fit
-from dwell.laws.fit import BootstrapKind, Fit
+from dwell.laws.fit import Fit
 from dwell.laws.isoflop import IsoFlop, isoflop
 from dwell.laws.registry import law_of
 
@@ -41,7 +42,8 @@ HELP = """Fit a scaling law to a table, with intervals and held-out error.
 
 TABLE is parquet, CSV or JSON-lines with one row a run. Columns are found by name (params, tokens,
 budget, loss, ...) or mapped by --x and --y. `dwell laws` lists the laws; `auto` compares all that
-fit the columns by AICc, or by the held-out error with --holdout.
+fit the columns by AICc, or by the held-out error with --holdout; a law is left out, and named,
+where the rows to fit have fewer than two distinct inputs more than it has parameters.
 """
 
 

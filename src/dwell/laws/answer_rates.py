@@ -1,19 +1,21 @@
 """What more votes would bring, predicted from few: the spread of a question's answers.
 
 A question's draws are first right or wrong, at a rate with the posterior of
-`dwell.laws.success_rates`. Among the wrong ones answers repeat, more or less: they are draws from
-a Pitman-Yor process with concentration `theta` and discount `d` (Pitman and Yor, The
-Two-Parameter Poisson-Dirichlet Distribution, 1997), and so are the right ones, of which there may
-be several (equivalent programs). How much they repeat differs from question to question: each has
-its own (theta, d) on a lattice. The weights of the lattice are learned from all questions, and
-drawn anew for each future, as Dirichlet shares of that many questions.
+`dwell.laws.success_rates`. Wrong answers repeat, more or less, and so do right ones, of which
+there may be several (equivalent programs): `dwell.laws.answer_repeats`. No answer at all counts
+as one of the wrong ones, but wins no vote.
 
-Given seen counts `n_1 .. n_A`, the shares of these answers and of all unseen ones together are
+Whether wrong answers repeat more where draws are seldom right (all fall into the same trap) or
+less (all are guesses) differs between models and tasks, and few draws hardly tell. So it is not
+assumed: the log weight of a point of the lattice is tilted by `slope * z(rate) * z(repeats)`, with
+normal scores z of the rate and of the log odds that two wrong answers agree, and the slope has a
+posterior of its own. All questions of a future share it, so that it widens the band where a mean
+over questions would hide it.
 
-    (w_1, .., w_A, rest) ~ Dirichlet(n_1 - d, .., n_A - d, theta + d A),
+Futures are drawn from all that and voted on: a leader by a narrow margin may lose, and an answer
+that was never seen may win.
 
-and the rest is broken by sticks `Beta(1 - d, theta + d (A + j))`. Futures are drawn from that and
-voted on: a leader by a narrow margin may lose, and an answer that was never seen may win.
+Letters: `P` questions, `Q` open ones, `A` answers, `G` rates, `R` futures, `L` slopes.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
+from scipy.special import ndtri
 
 from dwell.errors import UsageError
+from dwell.laws.answer_repeats import FloatArray, IntArray, Repeats, repeats_of
 from dwell.laws.success_rates import (
     Forecast,
     SuccessRates,
@@ -33,19 +36,13 @@ from dwell.laws.success_rates import (
 )
 from dwell.metrics.voting import vote_at_k
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
-# The lattice reaches from "always the same wrong answer" to "hardly ever the same twice".
-_THETAS = np.geomspace(0.03, 100.0, 12)
-_DISCOUNTS = np.array([0.0, 0.25, 0.5, 0.75])
-_THETA, _DISCOUNT = (grid.ravel() for grid in np.meshgrid(_THETAS, _DISCOUNTS, indexing="ij"))
-# Unseen answers that may come to lead; what the sticks leave is too thin to win a vote.
-_STICKS = 6
-_EM_STEPS = 60
 _NUM_FUTURES = 400
 # Doubles in the shares of one batch of futures: about 16 MB.
 _BATCH_SIZE = 2_000_000
+# Slopes of how repeats follow rates, and the deviation of their normal prior: a slope of 0.7 is a
+# rank correlation of about 0.5.
+_SLOPES = np.linspace(-2.1, 2.1, 31)
+_SLOPE_DEVIATION = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +53,17 @@ class AnswerRates:
         success: posterior of the rates of right draws.
         right: seen right answers.
         wrong: seen wrong answers, the abstentions last.
+        scores: `[G]` normal score of each rate among those of the seen questions.
+        slopes: `[L]` probability of each slope of repeats on rates.
         counts: `[P, A]` seen draws of each answer, as they were given.
         payoff: `[P, A]` 1 for a right answer, 0 for a wrong one.
     """
 
     success: SuccessRates
-    right: _Group
-    wrong: _Group
+    right: Repeats
+    wrong: Repeats
+    scores: FloatArray
+    slopes: FloatArray
     counts: IntArray
     payoff: FloatArray
 
@@ -115,6 +116,9 @@ class AnswerRates:
         """`[R, Q]` votes of the chosen questions after `more [Q]` further draws."""
         rng = np.random.default_rng(0)
         rates = self.success.draw_rates(rng, _NUM_FUTURES)[:, chosen]
+        slope = rng.choice(_SLOPES, (_NUM_FUTURES, 1), p=self.slopes)
+        grid = np.exp(self.success.grid.log_hit)
+        tilt = slope * self.scores[np.searchsorted(grid, rates)]
         width = self.right.width + self.wrong.width
         size = max(1, _BATCH_SIZE // (len(chosen) * width))
         votes = np.empty(rates.shape)
@@ -122,66 +126,11 @@ class AnswerRates:
             part = slice(start, start + size)
             hits = rng.binomial(more, rates[part])
             right, right_level = self.right.leaders(chosen, hits, rng)
-            wrong, wrong_level = self.wrong.leaders(chosen, more - hits, rng)
+            wrong, wrong_level = self.wrong.leaders(chosen, more - hits, rng, tilt[part])
             shared = right_level / np.maximum(right_level + wrong_level, 1)
             tied = np.where((right == wrong) & (right > 0), shared, 0.0)
             votes[part] = np.where(right > wrong, 1.0, tied)
         return votes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """Answers of one kind: `counts [P, A]`, of which the last may abstain.
-
-    `likelihood [P, H]` is that of each point of the lattice for each question, up to a factor;
-    `shares [H]` how many questions are at each point, by expectation.
-    """
-
-    counts: IntArray
-    last_abstains: bool
-    likelihood: FloatArray
-    shares: FloatArray
-
-    @property
-    def width(self) -> int:
-        """Numbers that are held for a question at once."""
-        return int(self.counts.shape[1]) + _STICKS + 1 + len(_THETA)
-
-    def leaders(
-        self, chosen: IntArray, more: IntArray, rng: np.random.Generator
-    ) -> tuple[IntArray, IntArray]:
-        """`[R, Q]` votes of the leading answer and how many lead, after `more [R, Q]` draws."""
-        counts = self.counts[chosen]
-        futures = rng.multinomial(more, self._shares(chosen, len(more), rng))
-        votes = futures[..., :-1]  # the last share is dust: answers too rare to matter
-        votes[..., : counts.shape[1]] += counts
-        if self.last_abstains:
-            votes[..., counts.shape[1] - 1] = 0
-        top = votes.max(axis=-1)
-        return top, (votes == top[..., None]).sum(axis=-1)
-
-    def _shares(self, chosen: IntArray, num: int, rng: np.random.Generator) -> FloatArray:
-        """`[R, Q, A + sticks + 1]` shares of the seen answers, of new ones, and of the dust."""
-        prior = rng.dirichlet(self.shares, num)[:, None]
-        reached = np.cumsum(self.likelihood[chosen] * prior, axis=-1)
-        uniform = rng.random((num, len(chosen), 1)) * reached[..., -1:]
-        point = np.minimum((reached <= uniform).sum(axis=-1), len(_THETA) - 1)
-        theta, discount = _THETA[point], _DISCOUNT[point]
-        counts = self.counts[chosen]
-        weights = rng.standard_gamma(np.maximum(counts - discount[..., None], 0.0))
-        num_seen = (counts > 0).sum(axis=1)
-        unseen = theta + discount * num_seen
-        rest = np.maximum(rng.standard_gamma(unseen), 1e-300)
-        total = weights.sum(axis=-1) + rest
-        order = np.arange(1, _STICKS + 1)
-        sticks = rng.beta(
-            (1.0 - discount)[..., None], unseen[..., None] + order * discount[..., None]
-        )
-        left = np.cumprod(1.0 - sticks, axis=-1)
-        pieces = sticks * np.concatenate([np.ones((*left.shape[:-1], 1)), left[..., :-1]], -1)
-        new = np.concatenate([pieces, left[..., -1:]], axis=-1) * rest[..., None]
-        shares = np.concatenate([weights, new], axis=-1) / total[..., None]
-        return np.asarray(shares / shares.sum(axis=-1, keepdims=True), np.float64)
 
 
 def fit_answer_rates(
@@ -216,45 +165,43 @@ def fit_answer_rates(
             "Count each draw once."
         )
     is_right = payoff >= 0.5
-    right, wrong = np.where(is_right, seen, 0), np.where(is_right, 0, seen)
-    with_silent = np.concatenate([wrong, silent[:, None]], axis=1)
+    counts_right, counts_wrong = np.where(is_right, seen, 0), np.where(is_right, 0, seen)
+    success = fit_success_rates(size, counts_right.sum(axis=1))
+    wrong = repeats_of(np.concatenate([counts_wrong, silent[:, None]], axis=1), last_abstains=True)
+    each = success.posteriors()
+    scores = _normal_scores(each.mean(axis=0))
     return AnswerRates(
-        success=fit_success_rates(size, right.sum(axis=1)),
-        right=_group(right, last_abstains=False),
-        wrong=_group(with_silent, last_abstains=True),
+        success=success,
+        right=repeats_of(counts_right, last_abstains=False),
+        wrong=wrong,
+        scores=scores,
+        slopes=_slope_posterior(each, scores, wrong),
         counts=seen,
         payoff=is_right.astype(np.float64),
     )
 
 
-def _group(counts: IntArray, *, last_abstains: bool) -> _Group:
-    """A group whose (theta, d) are learned from all its questions.
+def _normal_scores(shares: FloatArray) -> FloatArray:
+    """`[G]` normal quantile of the middle of each rate's place among all rates."""
+    middle = np.cumsum(shares) - 0.5 * shares
+    return np.asarray(ndtri(np.clip(middle, 1e-4, 1.0 - 1e-4)), np.float64)
 
-    Empirical Bayes by expectation-maximisation, with one more question's worth of even prior.
+
+def _slope_posterior(rates: FloatArray, scores: FloatArray, wrong: Repeats) -> FloatArray:
+    """`[L]` probability of each slope, given all seen wrong answers.
+
+    The weights of the lattice are those without a slope: scores are centred, so a slope moves
+    questions apart and hardly the whole.
+
+    Args:
+        rates: `[P, G]` posterior of each question's rate.
+        scores: `[G]` of the rates.
+        wrong: the wrong answers.
     """
-    log_likelihood = _log_partition(counts)
-    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-    shares = np.ones(len(_THETA))
-    for _ in range(_EM_STEPS):
-        posterior = likelihood * shares
-        posterior /= posterior.sum(axis=1, keepdims=True)
-        shares = posterior.sum(axis=0) + 1.0 / len(shares)
-    return _Group(counts=counts, last_abstains=last_abstains, likelihood=likelihood, shares=shares)
-
-
-def _log_partition(counts: IntArray) -> FloatArray:
-    """`[P, H]` log-probability of the sizes of the seen answers (Pitman and Yor).
-
-    `prod_{i=1}^{A-1} (theta + i d)  /  prod_{i=1}^{n-1} (theta + i)  *  prod_a (1-d)_{n_a - 1}`
-    """
-    num, kinds = counts.sum(axis=1), (counts > 0).sum(axis=1)
-    steps = np.arange(1, max(int(kinds.max(initial=0)), 2))
-    new = np.cumsum(np.log(_THETA[:, None] + steps * _DISCOUNT[:, None]), axis=1)
-    new = np.concatenate([np.zeros((len(_THETA), 1)), new], axis=1)
-    opened = new[:, np.maximum(kinds - 1, 0)].T
-    drawn = gammaln(_THETA + np.maximum(num, 1)[:, None]) - gammaln(_THETA + 1.0)
-    repeats = np.zeros((len(counts), len(_DISCOUNTS)))
-    for place, discount in enumerate(_DISCOUNTS):
-        each = gammaln(np.maximum(counts, 1) - discount) - gammaln(1.0 - discount)
-        repeats[:, place] = np.where(counts > 0, each, 0.0).sum(axis=1)
-    return np.asarray(opened - drawn + np.tile(repeats, len(_THETAS)), np.float64)
+    log_posterior = -0.5 * (_SLOPES / _SLOPE_DEVIATION) ** 2
+    for place, slope in enumerate(_SLOPES):
+        prior = wrong.shares * np.exp(slope * scores[:, None] * wrong.scores)
+        prior /= prior.sum(axis=1, keepdims=True)
+        log_posterior[place] += np.log(((rates @ prior) * wrong.likelihood).sum(axis=1)).sum()
+    weights = np.exp(log_posterior - log_posterior.max())
+    return np.asarray(weights / weights.sum(), np.float64)

@@ -18,6 +18,10 @@ from dwell.laws.spaces import space_of
 
 Criterion = Literal["aicc", "bic", "holdout"]
 
+# Distinct rows beyond the parameters that a law needs in a comparison: with one fewer AICc is
+# infinite, and a curve through every point says nothing of the points between.
+_SPARE = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
@@ -86,7 +90,8 @@ def compare(
         options: as for `Law.fit`; the same for all.
 
     Returns:
-        `Comparison`; laws that these rows cannot be fitted by are left out, with the reason.
+        `Comparison`; laws that these rows cannot be fitted by, or hardly more rows than
+        parameters, are left out, with the reason.
 
     Raises:
         UsageError: no law could be fitted, or an unknown criterion.
@@ -97,6 +102,7 @@ def compare(
         raise UsageError("the criterion `holdout` needs rows to hold out: pass `holdout`.")
     fits, left_out = [], {}
     given = options.pop("x", None)
+    options.setdefault("spare", _SPARE)
     for entry in laws:
         law, x = entry if isinstance(entry, tuple) else (entry, given)
         law = law_of(law) if isinstance(law, str) else law

@@ -45,6 +45,7 @@ class Options:
         scale: "fixed", or "joint" to fit the residuals' scale too.
         level: coverage of intervals.
         seed: of random starts and samples.
+        spare: distinct rows that must be there beyond the free parameters.
     """
 
     loss: str | None = None
@@ -56,6 +57,7 @@ class Options:
     scale: str = "fixed"
     level: float = 0.9
     seed: int = 0
+    spare: int = 0
 
     def threshold(self, law: Declared) -> float | None:
         """Huber's threshold; None for squares.
@@ -106,7 +108,8 @@ def fit_rows(
     problem, inputs, target = problem_of(
         law, kept, space, delta=delta, joint=joint, fixed=options.fixed, tied=options.tied
     )
-    check_enough(law, kept, problem.coordinates.num_free, flat=flat or bool(options.fixed))
+    num_free = problem.coordinates.num_free
+    check_enough(law, kept, num_free, spare=options.spare, flat=flat or bool(options.fixed))
     slope = np.abs(space.slope(target))
     points = starting_points(
         problem.coordinates,

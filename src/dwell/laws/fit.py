@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
 
 from dwell.errors import UsageError
-from dwell.laws import allocation, answers
+from dwell.laws import allocation, answers, bootstrap, profiles
+from dwell.laws.bootstrap import BootstrapKind
 from dwell.laws.declaration import Declared, check_names, namespace
 from dwell.laws.problem import Objective, Problem
-from dwell.laws.solver import solve
+from dwell.laws.profiles import Profile
 from dwell.laws.spaces import BoolArray, FloatArray
-
-BootstrapKind = Literal["pairs", "residual", "cluster"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,22 +90,6 @@ class HeldOut:
     observed: FloatArray
     predicted: FloatArray
     errors: Errors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Profile:
-    """How the objective rises when one parameter is held: `values [K]`, `objective [K]`.
-
-    `low` and `high` bound the values that the likelihood ratio at `level` does not reject;
-    infinite where the grid ends first.
-    """
-
-    name: str
-    values: FloatArray
-    objective: FloatArray
-    low: float
-    high: float
-    level: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,133 +283,35 @@ class Fit:
         level: float | None = None,
         seed: int = 0,
     ) -> Fit:
-        """The same fit with its intervals from refits on resampled data.
-
-        Args:
-            num: resamples.
-            kind: "pairs" resamples rows; "residual" adds resampled residuals to the fitted
-                curve; "cluster" resamples clusters of rows (checkpoints of one run, draws of one
-                problem), for which the fit must know its clusters.
-            level: coverage of intervals; None keeps the fit's own.
-            seed: of the resampling.
-
-        Raises:
-            UsageError: no data (a fit read from a file), no clusters, or `num` below 2.
-        """
-        problem = self._problem("a bootstrap")
-        if num < 2:
-            raise UsageError(f"a bootstrap needs at least 2 resamples, but got {num}.")
-        rng = np.random.default_rng(seed)
-        weights = targets = None
-        if kind == "residual":
-            scaled = self.residuals / problem.unit
-            drawn = scaled[rng.integers(0, len(scaled), (num, len(scaled)))]
-            targets = problem.model.value(self.free[None]) + drawn
-        else:
-            weights = _resampled(problem, kind, num, rng)
-        samples = self.refit(weights=weights, targets=targets)
-        return replace(
-            self,
-            samples=samples,
-            samples_from=f"{kind} bootstrap",
-            level=self.level if level is None else level,
-        )
+        """The same fit with intervals from resampled data; see `bootstrap.resampled`."""
+        samples = bootstrap.resampled(self, num, kind, seed)
+        level = self.level if level is None else level
+        return replace(self, samples=samples, samples_from=f"{kind} bootstrap", level=level)
 
     def refit(
         self, *, weights: FloatArray | None = None, targets: FloatArray | None = None
     ) -> FloatArray:
-        """Parameters `[R, S]` for other weights or targets `[R, n]`, from each known optimum."""
-        problem = self._problem("a refit")
-        given = weights if weights is not None else targets
-        assert given is not None
-        best = problem.solve(np.tile(self.free, (len(given), 1)), weights=weights, targets=targets)
-        free, objective = best.free, best.objective
-        for other in self.optima[1:3]:
-            row = np.array([[other.params[name] for name in self.names]])
-            begin = np.tile(problem.coordinates.from_caller(row), (len(given), 1))
-            tried = problem.solve(begin, weights=weights, targets=targets)
-            wins = tried.objective < objective
-            free = np.where(wins[:, None], tried.free, free)
-            objective = np.where(wins, tried.objective, objective)
-        return problem.coordinates.to_caller(free)
+        """Parameters `[R, S]` for other weights or targets `[R, n]`; see `bootstrap.refit`."""
+        return bootstrap.refit(self, weights=weights, targets=targets)
 
     def profile(
         self, name: str, values: npt.ArrayLike | None = None, level: float | None = None
     ) -> Profile:
-        """How the objective rises when one parameter is held and the others are refitted.
+        """How the objective rises when one parameter is held; see `profiles.profile`."""
+        return profiles.profile(self, name, values, level)
+
+    def data(self, what: str) -> Problem:
+        """The problem that was solved.
 
         Args:
-            name: a parameter, in the coordinates of the data: coefficients are held at the
-                size of their term in the middle of the data times the stated ratio.
-            values: `[K]` values in the caller's units; None takes 41 within about four standard
-                errors.
-            level: of the likelihood-ratio interval.
+            what: what needs it, for the message.
 
         Raises:
-            UsageError: no such free parameter, or no data.
+            UsageError: the fit was read from a file, which has no data.
         """
-        problem = self._problem("a profile")
-        made = problem.coordinates
-        if name not in made.free_names:
-            raise UsageError(f"`name` must be one of {list(made.free_names)}, but got {name!r}.")
-        level = self.level if level is None else level
-        index = made.free_names.index(name)
-        slot = made.names.index(name)
-        center = made.to_caller(self.free[None])[0, slot]
-        points = self._profile_points(index, center) if values is None else None
-        grid = np.asarray(values, np.float64) if points is None else points
-        row = np.tile(self.values, (len(grid), 1))
-        row[:, slot] = grid
-        held = made.from_caller(row)[:, index]
-        low = np.tile(made.low, (len(grid), 1))
-        high = np.tile(made.high, (len(grid), 1))
-        low[:, index] = high[:, index] = held
-        starts = np.tile(self.free, (len(grid), 1))
-        starts[:, index] = held
-        w, z = problem.rows.weights, problem.targets
-        solved = solve(problem.model, z, w, problem.delta, starts, low=low, high=high)
-        objective = solved.objective * problem.unit**2
-        bound = self._likelihood_bound(level)
-        inside = np.flatnonzero(objective <= bound)
-        at = grid[inside] if len(inside) else np.array([self.values[slot]])
-        ends = (len(inside) and inside[0] == 0, len(inside) and inside[-1] == len(grid) - 1)
-        return Profile(
-            name=name,
-            values=grid,
-            objective=objective,
-            low=-np.inf if ends[0] else float(at.min()),
-            high=np.inf if ends[1] else float(at.max()),
-            level=level,
-        )
-
-    def _profile_points(self, index: int, center: float) -> FloatArray:
-        problem = self._problem("a profile")
-        made = problem.coordinates
-        hessian, spread = problem.curvature(self.free)
-        inverse = np.linalg.pinv(hessian)
-        error = np.sqrt(max(float((inverse @ spread @ inverse)[index, index]), 1e-16))
-        slot = made.names.index(made.free_names[index])
-        steps = np.linspace(-4.0, 4.0, 41) * error
-        moved = np.tile(self.free, (len(steps), 1))
-        moved[:, index] = np.clip(moved[:, index] + steps, made.low[index], made.high[index])
-        natural = made.natural(made.slots(moved))[:, slot]
-        best = made.natural(made.slots(self.free[None]))[0, slot]
-        return np.unique(natural * (center / best if best else 1.0))
-
-    def _likelihood_bound(self, level: float) -> float:
-        """The objective up to which a value is not rejected: n q ln(ratio) <= chi^2.
-
-        Residuals whose loss grows as a power p have a likelihood in which the deviance is
-        (2/p) n ln(objective): p is 2 for squares and falls to 1 as Huber's threshold shrinks.
-        """
-        problem = self._problem("a profile")
-        residual = self.residuals / problem.unit
-        clipped = np.clip(residual, -problem.delta, problem.delta)
-        base = float(np.sum(problem.rows.weights * clipped * (residual - 0.5 * clipped)))
-        moment = float(np.sum(problem.rows.weights * clipped * residual))
-        power = moment / base if base > 0 else 2.0
-        rise = float(chi2.ppf(level, 1)) * power / (2.0 * self.num_rows)
-        return float(base * np.exp(rise) * problem.unit**2)
+        if self.problem is None:
+            raise UsageError(f"{what} needs the data, which a fit read from a file has not.")
+        return self.problem
 
     def allocate(
         self,
@@ -477,30 +361,10 @@ class Fit:
         """What input reaches a target; see `answers.invert`."""
         return answers.invert(self, target, over, at=at, bounds=bounds, level=level)
 
-    def _problem(self, what: str) -> Problem:
-        if self.problem is None:
-            raise UsageError(f"{what} needs the data, which a fit read from a file has not.")
-        return self.problem
-
 
 def _rank(ordered: FloatArray, share: float) -> float:
     """A quantile that is one of the samples: some are whole, some infinite."""
     return float(ordered[max(0, int(np.ceil(share * len(ordered))) - 1)])
-
-
-def _resampled(problem: Problem, kind: str, num: int, rng: np.random.Generator) -> FloatArray:
-    """Weights `[R, n]` of rows drawn with replacement, or of whole clusters."""
-    weights, clusters = problem.rows.weights, problem.rows.clusters
-    if kind == "pairs":
-        count = len(weights)
-        return weights * rng.multinomial(count, np.full(count, 1.0 / count), size=num)
-    if kind != "cluster":
-        raise UsageError(f"`kind` must be pairs, residual or cluster, but got {kind!r}.")
-    if clusters is None:
-        raise UsageError("a cluster bootstrap needs clusters: fit with `cluster=COLUMN`.")
-    count = int(clusters.max()) + 1
-    drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=num)
-    return np.asarray(weights * drawn[:, clusters], np.float64)
 
 
 def inside(fit: Fit, name: str, values: FloatArray) -> BoolArray:

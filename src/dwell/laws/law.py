@@ -49,6 +49,7 @@ class Law(Declared):
         scale: str = "fixed",
         level: float = 0.9,
         seed: int = 0,
+        spare: int = 0,
     ) -> Fit:
         """Fit the law to a table.
 
@@ -70,6 +71,8 @@ class Law(Declared):
             scale: "fixed", or "joint" to fit the residuals' scale too.
             level: coverage of intervals.
             seed: of random starts and samples; a fit is a function of its arguments.
+            spare: distinct rows that must be there beyond the free parameters, for fits that are
+                to be judged; 0 allows a curve through every point.
 
         Returns:
             `Fit`.
@@ -107,6 +110,7 @@ class Law(Declared):
             scale=scale,
             level=level,
             seed=seed,
+            spare=spare,
         )
         return fit_rows(self, rows, options, holdout=mask_of(held, len(rows)))
 

@@ -154,11 +154,14 @@ class Problem:
             sigma = max(float(spread), floor)
             return float(count * (np.log(2 * np.pi * sigma**2) + 1.0) - 2 * jacobian)
         sigma = max(float(spread), floor)
+        size = np.abs(residual)
         for _ in range(100):
-            t = np.abs(residual) / sigma
+            t = size / sigma
             grown = np.sum(weights * np.minimum(t, _STANDARD_DELTA) * t) / count
-            sigma = max(sigma * float(np.clip(np.sqrt(grown), 0.3, 3.0)), floor)
-        t = np.abs(residual) / sigma
+            last, sigma = sigma, max(sigma * float(np.clip(np.sqrt(grown), 0.3, 3.0)), floor)
+            if abs(sigma - last) <= 1e-14 * last:
+                break
+        t = size / sigma
         clipped = np.minimum(t, _STANDARD_DELTA)
         loss = float(np.sum(weights * clipped * (t - 0.5 * clipped)))
         # The density's normaliser at k = 1.345: sqrt(2 pi) erf(k / sqrt 2) + 2 exp(-k^2/2) / k.

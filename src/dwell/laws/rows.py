@@ -135,17 +135,42 @@ def _check(law: Declared, rows: Rows, space: Space, column: str) -> None:
         raise UsageError(f"input `k` must be at least {law.first:g} in law `{law.name}`.")
 
 
-def check_enough(law: Declared, rows: Rows, num_free: int, *, flat: bool) -> None:
+def num_distinct(rows: Rows) -> int:
+    """How many of the rows with weight differ in an input or in their group."""
+    kept = rows.take(rows.weights > 0)
+    columns = [values.reshape(-1, len(kept)) for values in kept.inputs.values()]
+    if kept.group_index is not None:
+        columns.append(kept.group_index[None].astype(np.float64))
+    return int(np.unique(np.concatenate(columns), axis=1).shape[1])
+
+
+def check_enough(
+    law: Declared, rows: Rows, num_free: int, *, spare: int = 0, flat: bool = False
+) -> None:
     """Refuse data that cannot determine any fit.
 
+    Args:
+        law: the law, for the message.
+        rows: its data.
+        num_free: free parameters.
+        spare: distinct rows wanted beyond these; 0 for a fit that may be exact.
+        flat: whether constant columns are allowed.
+
     Raises:
-        UsageError: fewer rows than free parameters, or a constant column.
+        UsageError: fewer rows than free parameters, fewer distinct ones than these and the
+            spare ones, or a constant column.
     """
     used = int(np.sum(rows.weights > 0))
     if used < num_free:
         raise UsageError(
             f"law `{law.name}` has {num_free} free parameters, but only {used} rows to fit. "
             "Add rows, fix parameters, or choose a law with fewer."
+        )
+    if spare and (distinct := num_distinct(rows)) < num_free + spare:
+        raise UsageError(
+            f"law `{law.name}` has {num_free} free parameters, but the rows to fit have "
+            f"{distinct} distinct inputs; a comparison needs {num_free + spare}. Add rows, fix "
+            "parameters, or fit the law by its name."
         )
     if flat or used < 2:
         return

@@ -160,6 +160,14 @@ class SuccessRates:
         low, high = _quantiles(every, level, self.weights)
         return Forecast(value=float(self.weights @ every), low=low, high=high, level=level)
 
+    def posteriors(self) -> FloatArray:
+        """`[P, G]` probability of each rate of the grid for each seen question."""
+        pairs, index = _distinct(self.num_samples, self.num_correct)
+        log_likelihood = self.grid.log_likelihood(*pairs.T.astype(np.float64))
+        likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+        joint = likelihood * (self.weights @ self.masses)
+        return np.asarray((joint / joint.sum(axis=1, keepdims=True))[index], np.float64)
+
     def draw_rates(self, rng: np.random.Generator, num: int) -> FloatArray:
         """`[num, P]` success rates of the seen questions, drawn from their joint posterior."""
         pairs, index = _distinct(self.num_samples, self.num_correct)
