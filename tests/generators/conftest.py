@@ -1,4 +1,4 @@
-"""A small embedded model with a value head of random weights."""
+"""Small embedded models: one of random weights, one with a value head of random weights."""
 
 import json
 import shutil
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from dwell.generators.tiny_models import MODELS
+from dwell.generators.tiny_weights import TinyModel
+from tiny_world import write_model
 
 
 def write_safetensors(path, tensors):
@@ -36,3 +38,14 @@ def tiny_folder(tmp_path_factory):
     }
     write_safetensors(folder / "value_head.safetensors", tensors)
     return folder
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A model of random weights: `tiny_world.write_model`."""
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def model(folder):
+    return TinyModel.load(folder)

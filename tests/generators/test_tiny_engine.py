@@ -1,12 +1,9 @@
 """The embedded model's engine: one draw is one draw, whatever surrounds it."""
 
-import json
-import multiprocessing
+import hashlib
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,100 +11,13 @@ import numpy as np
 import pytest
 
 import dwell
+import tiny_world
 from dwell.errors import UsageError
-from dwell.generators.tiny_cache import PrefixCache
-from dwell.generators.tiny_engine import Engine, Job, Result
+from dwell.generators.tiny_engine import Engine, Job
 from dwell.generators.tiny_exact import EXACT, scale_model
 from dwell.generators.tiny_forward import Forward
-from dwell.generators.tiny_pool import EnginePool
-from dwell.generators.tiny_sampling import Distribution, uniforms
-from dwell.generators.tiny_weights import TinyModel, parse_safetensors, row_codes
-
-CHARACTERS = "\n0123456789+-*=,> ACGW"
-EVERYTHING = frozenset({"surprisal", "hidden", "mean_log_prob"})
-WIDTH, INNER, LAYERS, VOCAB, CONTEXT = 64, 96, 2, 32, 96
-
-
-def codes_times_powers(rng: np.random.Generator, shape: tuple[int, int], gain: float):
-    weight = rng.normal(size=shape) * gain / np.sqrt(shape[1])
-    steps = 2.0 ** np.ceil(np.log2(np.abs(weight).max(axis=1) / 127))
-    return np.rint(weight / steps[:, None]) * steps[:, None]
-
-
-def write_model(folder: Path, seed: int = 0, **changes) -> Path:
-    rng = np.random.default_rng(seed)
-    tensors = {"model.embed_tokens.weight": rng.normal(size=(VOCAB, WIDTH)) * 0.5}
-    for layer in range(LAYERS):
-        prefix = f"model.layers.{layer}."
-        for part in "qkvo":
-            name = f"{prefix}self_attn.{part}_proj.weight"
-            tensors[name] = codes_times_powers(rng, (WIDTH, WIDTH), 1.2)
-        for part in ("gate", "up"):
-            tensors[f"{prefix}mlp.{part}_proj.weight"] = codes_times_powers(
-                rng, (INNER, WIDTH), 1.0
-            )
-        tensors[f"{prefix}mlp.down_proj.weight"] = codes_times_powers(rng, (WIDTH, INNER), 1.0)
-        for part in ("input", "post_attention"):
-            tensors[f"{prefix}{part}_layernorm.weight"] = np.ones(WIDTH)
-    tensors["model.norm.weight"] = np.ones(WIDTH)
-    tensors["lm_head.weight"] = codes_times_powers(rng, (VOCAB, WIDTH), 1.5)
-    tensors |= changes.pop("tensors", {})
-    folder.mkdir(parents=True, exist_ok=True)
-    header, body = {}, b""
-    for name, values in tensors.items():
-        data = values.astype("<f2").tobytes()
-        offsets = [len(body), len(body) + len(data)]
-        header[name] = {"dtype": "F16", "shape": list(values.shape), "data_offsets": offsets}
-        body += data
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + body)
-    names = ["<pad>", "<eos>", *CHARACTERS]
-    names += [f"<unused{k}>" for k in range(VOCAB - len(names))]
-    vocab = {name: index for index, name in enumerate(names)}
-    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocab}}))
-    config = {
-        "model_type": "llama", "hidden_size": WIDTH, "intermediate_size": INNER,
-        "num_hidden_layers": LAYERS, "num_attention_heads": WIDTH // 32, "vocab_size": VOCAB,
-        "max_position_embeddings": CONTEXT, "rope_theta": 10000.0, "rms_norm_eps": 1e-5,
-        "eos_token_id": 1,
-    }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config | changes))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def model(folder) -> TinyModel:
-    return TinyModel.load(folder)
-
-
-def random_jobs(num: int, seed: int = 0) -> list[Job]:
-    rng = np.random.default_rng(seed)
-    return [
-        Job(
-            prompt=tuple(rng.integers(2, 24, size=rng.integers(1, 30)).tolist()),
-            key=int(rng.integers(2**63)),
-            max_tokens=int(rng.integers(1, 60)),
-            temperature=float(rng.choice([0.0, 0.7, 1.0, 1.0])),
-            until=str(rng.choice(["end", "step"])),
-            forbid_end=bool(rng.integers(2)),
-            step_cap=int(rng.integers(10, 50)),
-            want=EVERYTHING,
-        )
-        for _ in range(num)
-    ]
-
-
-def same(one: Result, other: Result) -> bool:
-    """Equal bit for bit, but for what the cache happened to hold."""
-    arrays = ("surprisals", "hidden", "mean_log_probs")
-    return (one.tokens, one.status) == (other.tokens, other.status) and all(
-        np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
-    )
+from dwell.generators.tiny_weights import TinyModel, row_codes
+from tiny_world import CONTEXT, EVERYTHING, INNER, VOCAB, WIDTH, random_jobs, same
 
 
 def float_logits(model: TinyModel, tokens: list[int]) -> np.ndarray:
@@ -249,11 +159,11 @@ def test_what_is_cached_changes_no_draw(model):
 def test_blas_threads_change_no_draw(folder, threads):
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "import hashlib, test_tiny_engine as t\n"
+        "import hashlib, tiny_world\n"
         "from dwell.generators.tiny_weights import TinyModel\n"
         "from dwell.generators.tiny_engine import Engine\n"
         "engine = Engine(TinyModel.load(sys.argv[1]), slots=64)\n"
-        "results = engine.generate(t.random_jobs(40))\n"
+        "results = engine.generate(tiny_world.random_jobs(40))\n"
         "digest = hashlib.sha256()\n"
         "for r in results:\n"
         "    digest.update(bytes(r.tokens) + r.surprisals.tobytes() + r.hidden.tobytes())\n"
@@ -263,9 +173,9 @@ def test_blas_threads_change_no_draw(folder, threads):
         "OPENBLAS_NUM_THREADS": threads,
         "PYTHONPATH": str(Path(dwell.__file__).parents[1]),
     }
-    command = [sys.executable, "-c", script, str(folder), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", script, str(folder), str(Path(tiny_world.__file__).parent)]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    own = __import__("hashlib").sha256()
+    own = hashlib.sha256()
     for r in Engine(TinyModel.load(folder), slots=5).generate(random_jobs(40)):
         own.update(bytes(r.tokens) + r.surprisals.tobytes() + r.hidden.tobytes())
     assert output.stdout.strip() == own.hexdigest()
@@ -376,54 +286,6 @@ def test_hidden_states_are_one_per_newline_written(model):
         np.testing.assert_allclose(norms, 1.0, atol=1e-3)
 
 
-# small parts
-
-
-def test_uniforms_are_uniform_and_independent_of_the_batch():
-    keys = np.arange(20000, dtype=np.uint64)
-    points = uniforms(keys, np.full(20000, 5))
-    assert uniforms(keys[7:8], np.array([5]))[0] == points[7]
-    counts = np.histogram(points, bins=20, range=(0, 1))[0]
-    assert np.all(np.abs(counts - 1000) < 4.5 * np.sqrt(1000 * 0.95))
-    neighbour = uniforms(keys, np.full(20000, 6))
-    assert abs(np.corrcoef(points, neighbour)[0, 1]) < 4.5 / np.sqrt(20000)
-
-
-def test_inverse_of_the_cumulative_distribution_takes_the_right_token():
-    logits = np.log(np.array([[0.5, 0.25, 0.25]] * 5, np.float32))
-    law = Distribution(logits, np.array([True, True, True]))
-    points = np.array([0.0, 0.499, 0.501, 0.749, 0.9999999999999999])
-    assert law.draw(points, np.ones(5)).tolist() == [0, 0, 1, 1, 2]
-    banned = np.zeros((5, 3), bool)
-    banned[:, 0] = True
-    assert law.draw(points, np.ones(5), banned).tolist() == [1, 1, 2, 2, 2]
-
-
-def test_prefix_cache_finds_the_longest_beginning_and_stays_bounded():
-    cache = PrefixCache(max_tokens=10, newline=2)
-    codes = np.zeros((1, 2, 6, 32), np.float32)
-    cache.put(bytes([5, 2, 6, 7, 2, 8]), codes)
-    assert cache.longest(bytes([5, 2, 6, 7, 2, 9])).length == 4
-    assert cache.longest(bytes([5, 2, 6, 7, 2, 8, 9])).length == 6
-    assert cache.longest(bytes([6, 5])).length == 0
-    cache.put(bytes([9] * 6), codes)
-    assert cache.num_tokens == 6
-    assert cache.longest(bytes([5, 2])).length == 0
-
-
-def test_row_codes_recover_integers_and_powers():
-    codes = np.array([[127, -3, 0], [2, 4, -6], [0, 0, 0]])
-    steps = np.array([2.0**-9, 2.0**-5, 1.0])
-    found, sizes = row_codes((codes * steps[:, None]).astype(np.float32))
-    np.testing.assert_array_equal(found, [[127, -3, 0], [1, 2, -3], [0, 0, 0]])
-    np.testing.assert_array_equal(sizes[:2], [2.0**-9, 2.0**-4])
-
-
-def test_text_survives_encoding(model):
-    text = "C47+38*3-29\n47+38=85\n"
-    assert model.decode([*model.encode(text), model.eos]) == text
-
-
 # what is refused
 
 
@@ -445,93 +307,6 @@ def test_impossible_jobs_are_refused(model, changes, words):
         Engine(model).generate([job])
 
 
-def test_unknown_characters_are_named(model):
-    with pytest.raises(UsageError, match="'x'"):
-        model.encode("12x")
-
-
 def test_texts_beyond_the_context_are_not_scored(model):
     with pytest.raises(UsageError, match="fit the context"):
         Engine(model).score([((4,) * (CONTEXT + 1), 1)])
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"tensors": {"model.norm.weight": np.full(WIDTH, 2.0)}}, "gains must be 1"),
-        ({"tensors": {"lm_head.weight": np.full((VOCAB, WIDTH), 129 / 256)}}, "8-bit"),
-        ({"hidden_act": "gelu"}, "hidden_act"),
-        ({"num_key_value_heads": 1}, "num_key_value_heads"),
-        ({"intermediate_size": 97}, "must have shape"),
-        ({"eos_token_id": None}, "eos_token_id"),
-    ],
-)
-def test_other_kinds_of_model_are_refused(tmp_path, changes, words):
-    with pytest.raises(UsageError, match=words):
-        Engine(TinyModel.load(write_model(tmp_path, **changes)))
-
-
-def test_missing_and_broken_files_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="cannot read"):
-        TinyModel.load(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="safetensors"):
-        parse_safetensors(b"\x08\0\0\0\0\0\0\0not json")
-
-
-# worker processes
-
-
-def test_worker_processes_change_no_draw(folder, model):
-    jobs = random_jobs(40, seed=7)
-    alone = Engine(model).generate(jobs)
-    texts = [(j.prompt + r.tokens, len(j.prompt)) for j, r in zip(jobs, alone, strict=True)]
-    with EnginePool(folder, jobs=2, slots=16) as pool:
-        assert all(map(same, alone, pool.generate(jobs)))
-        scores = pool.score(texts)
-    for result, score in zip(alone, scores, strict=True):
-        np.testing.assert_array_equal(score.surprisals, result.surprisals)
-    assert not multiprocessing.active_children()
-
-
-def test_a_pool_recovers_from_a_refused_job_and_a_killed_worker(folder, model):
-    jobs = random_jobs(40, seed=8)
-    with EnginePool(folder, jobs=2) as pool:
-        with pytest.raises(UsageError, match="prompt"):
-            pool.generate([*jobs, replace(jobs[0], prompt=())])
-        before = pool.generate(jobs)
-        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-        with pytest.raises(dwell.errors.GeneratorError, match="worker process"):
-            pool.generate(jobs)
-        assert all(map(same, before, pool.generate(jobs)))
-
-
-def test_workers_end_when_their_parent_is_killed(folder, tmp_path):
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import multiprocessing, sys, time\n"
-        "from dwell.generators.tiny_engine import Job\n"
-        "from dwell.generators.tiny_pool import EnginePool\n"
-        "if __name__ == '__main__':\n"
-        "    pool = EnginePool(sys.argv[1], jobs=2)\n"
-        "    pool.generate([Job(prompt=(4,), key=k, max_tokens=1) for k in range(40)])\n"
-        "    print(*[p.pid for p in multiprocessing.active_children()], flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(dwell.__file__).parents[1])}
-    command = [sys.executable, str(script), str(folder)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
-        workers = [int(pid) for pid in parent.stdout.readline().split()]
-        parent.kill()
-    assert len(workers) == 2
-    deadline = time.monotonic() + 20
-    while any(map(_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(_alive, workers))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
