@@ -1,5 +1,7 @@
 """Writes a model folder as GGUF for llama.cpp: `python training/export_gguf.py FOLDER OUT.gguf`.
 
+Needs the packages gguf and numpy alone.
+
 llama.cpp rotates neighbouring pairs, Hugging Face the halves of a head, so the rows of query and
 key matrices are reordered. The tokenizer is declared as `gpt2`: its byte alphabet writes newline
 and space as other symbols, and it wants at least one merge, which is one that cannot occur.
@@ -9,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from load_policy import read_safetensors
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # where dwell is not installed
+
+from dwell.generators.tiny_weights import parse_safetensors
 
 BYTE_SYMBOLS = {"\n": "\u010a", " ": "\u0120"}
 
@@ -83,9 +88,11 @@ def export_gguf(folder: Path, out: Path) -> None:
     writer.add_token_types(kinds)
     writer.add_token_merges(["C G"])  # the prompts' openers, which never stand together
     writer.add_eos_token_id(config["eos_token_id"])
+    # without one llama.cpp takes 11, which is GPT-2's and here the digit 8
+    writer.add_bos_token_id(config["pad_token_id"])
     writer.add_pad_token_id(config["pad_token_id"])
     writer.add_add_bos_token(False)
-    for name, tensor in read_safetensors(folder / "model.safetensors").items():
+    for name, tensor in parse_safetensors((folder / "model.safetensors").read_bytes()).items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             tensor = interleaved(tensor, config["num_attention_heads"])
         kind = np.float32 if tensor.ndim == 1 else np.float16

@@ -152,6 +152,12 @@ def export_policy(policy: Policy, folder: Path, facts: Mapping[str, object]) -> 
             "eos_token_id": EOS_ID,
             "pad_token_id": PAD_ID,
             "max_new_tokens": 150,
+            # tokens that no training text has
+            "suppress_tokens": [
+                k
+                for k, token in enumerate(TOKENS)
+                if token == PAD_TOKEN or token.startswith("<unused")
+            ],
         },
         "training.json": {"parameters": parameters, **facts},
     }

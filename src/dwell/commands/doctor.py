@@ -20,7 +20,7 @@ from dwell.strategies import make
 from dwell.study import solve
 from dwell.tasks import get_task
 
-OPTIONAL = {"torch": "training", "transformers": "training", "gguf": "training"}
+OPTIONAL = {"torch": "transformers", "transformers": "transformers", "gguf": "training"}
 
 
 @click.command()

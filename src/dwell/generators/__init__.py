@@ -1,8 +1,9 @@
 """Generators: the adapters that touch a model, or stand in for one.
 
 `Scripted` follows a script, `TinyGenerator` runs the embedded models, `Endpoint` asks a server
-that speaks the OpenAI protocol, and `FakeServer` is such a server for tests and demos. Each is
-loaded when first asked for, so naming this package imports neither weights nor a web client.
+that speaks the OpenAI protocol, `FakeServer` is such a server for tests and demos, and
+`TransformersGenerator` runs a local checkpoint with torch. Each is loaded when first asked for,
+so naming this package imports neither weights nor a web client.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _HOMES = {
     "Scripted": "scripted",
     "StepScorer": "tiny",
     "TinyGenerator": "tiny",
+    "TransformersGenerator": "transformers_generator",  # not in __all__: it needs torch
 }
 
 

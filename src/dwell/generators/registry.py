@@ -25,14 +25,17 @@ def make_generator(
 
     Args:
         name: an embedded model ("tiny-0.8m"), a folder of one, "coin:RATE" for a biased coin
-            with a known rate, or "openai:MODEL" for an endpoint.
+            with a known rate, "openai:MODEL" for an endpoint, or "transformers:FOLDER" for a
+            checkpoint that torch runs.
         jobs: worker processes of embedded models.
         base_url: the endpoint's address.
-        options: further arguments of the endpoint; None values are left out.
+        options: further arguments of its class; None values are left out.
 
     Raises:
         UsageError: no such model, or an endpoint without an address.
+        MissingExtraError: a checkpoint for torch, without torch.
     """
+    made: Generator
     given = {key: value for key, value in options.items() if value is not None}
     if name.startswith("openai:"):
         if base_url is None:
@@ -41,15 +44,21 @@ def make_generator(
                 "Add base_url to the model, or --base-url http://HOST:PORT/v1"
             )
         endpoint = import_module("dwell.generators.endpoint")
-        made: Generator = endpoint.Endpoint(name.removeprefix("openai:"), base_url, **given)
+        made = endpoint.Endpoint(name.removeprefix("openai:"), base_url, **given)
+        return made
+    if name.startswith("transformers:"):
+        import_module("dwell.torch_checkpoints")  # says what to install where torch is missing
+        local = import_module("dwell.generators.transformers_generator")
+        made = local.TransformersGenerator(name.removeprefix("transformers:"), **given)
         return made
     if name.startswith("coin:"):
         return Scripted.coin(rate=_rate(name))
     if name in MODELS or Path(name).is_dir():
         return TinyGenerator(name, jobs=jobs, **given)
     raise UsageError(
-        f"A model is one of {', '.join(MODELS)}, a folder with an exported model, coin:RATE or "
-        f"openai:NAME, but got {name!r}. `dwell models` lists the embedded ones."
+        f"A model is one of {', '.join(MODELS)}, a folder with an exported model, coin:RATE, "
+        f"openai:NAME or transformers:FOLDER, but got {name!r}. `dwell models` lists the embedded "
+        "ones."
     )
 
 

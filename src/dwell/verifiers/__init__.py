@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
 
 from dwell.errors import UsageError
 from dwell.protocols import Task, Verifier
@@ -34,23 +36,34 @@ VERIFIERS: Mapping[str, str] = {
     "agreement": "share of the other candidates with the same answer",
 }
 
+#: What begins the name of a reward model in a local folder.
+LOCAL = "transformers:"
+
 
 def make_verifier(
     name: str,
+    /,
     *,
     tasks: Mapping[str, Task] | None = None,
     scorer: Callable[[], TextScorer] | None = None,
+    **options: Any,
 ) -> Verifier:
     """The verifier of a name.
 
     Args:
-        name: one of `VERIFIERS`.
+        name: one of `VERIFIERS`, or "transformers:FOLDER" for a reward model that torch runs.
         tasks: checkers by name, for "exact".
         scorer: makes the network of "process_weak"; called only if that is asked for.
+        options: further arguments of a reward model's class.
 
     Raises:
         UsageError: an unknown name, or what the verifier needs was not given.
+        MissingExtraError: a reward model for torch, without torch.
     """
+    if name.startswith(LOCAL):
+        module = import_module("dwell.verifiers.transformers_process")
+        local: Verifier = module.TransformersVerifier(name.removeprefix(LOCAL), **options)
+        return local
     if name == "exact":
         return Exact(tasks or {})
     if name == "process_weak":
@@ -69,6 +82,6 @@ def make_verifier(
     if name not in simple:
         raise UsageError(
             f"a verifier must be one of {', '.join(VERIFIERS)}, but got {name!r}. "
-            "Name one of those, or a judge that the study describes."
+            "Name one of those, transformers:FOLDER, or a judge that the study describes."
         )
     return simple[name]()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from dwell.errors import VerifierError
@@ -74,6 +75,19 @@ def repeated(values: Sequence[T], item: VerifyWork) -> list[T]:
     if item.mode == "group":
         return [*values] * max(1, len(item.seeds) // max(1, len(item.candidates)))
     return [values[0]] * len(item.seeds)
+
+
+def outcomes_of(work: Sequence[VerifyWork], draws: Iterable[Draw]) -> list[Outcome]:
+    """One outcome per work item, from one draw for each candidate that did not fail, in order."""
+    found = iter(draws)
+    outcomes = []
+    for item in work:
+        own = [
+            Draw(value=NOT_VERIFIED) if c.status == "failed" else next(found)
+            for c in item.candidates
+        ]
+        outcomes.append(Outcome([replace(draw) for draw in repeated(own, item)]))
+    return outcomes
 
 
 def statistic(candidate: Candidate, name: str, verifier: str) -> Any:

@@ -17,14 +17,19 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from dwell.protocols import Outcome, VerifyWork
 from dwell.records import Candidate, Context, Draw, Problem
-from dwell.verifiers.base import NOT_VERIFIED, CandidateVerifier, repeated, short_hash, statistic
+from dwell.verifiers.base import (
+    NOT_VERIFIED,
+    CandidateVerifier,
+    outcomes_of,
+    short_hash,
+    statistic,
+)
 
 
 def sigmoid(logit: float) -> float:
@@ -108,15 +113,8 @@ class ProcessWeak:
         """
         candidates = [c for item in work for c in item.candidates if c.status != "failed"]
         texts = [(candidate.context, candidate.text) for candidate in candidates]
-        found = iter(await asyncio.to_thread(self._scorer.logits, texts))
-        outcomes = []
-        for item in work:
-            draws = [
-                Draw(value=NOT_VERIFIED) if c.status == "failed" else self._draw(*next(found))
-                for c in item.candidates
-            ]
-            outcomes.append(Outcome([replace(draw) for draw in repeated(draws, item)]))
-        return outcomes
+        found = await asyncio.to_thread(self._scorer.logits, texts)
+        return outcomes_of(work, (self._draw(*read) for read in found))
 
     def _draw(self, logits: Sequence[float], tokens: int) -> Draw:
         return Draw(
