@@ -1,14 +1,15 @@
-"""Endpoints against a bare client: wall time, memory, faults, host names, kills.
+"""Endpoints against a bare client and against rivals: time, memory, faults, host names, kills.
 
-    python benchmarks/endpoint.py                  # everything, about two minutes
+    python benchmarks/endpoint.py                  # everything but rivals, about two minutes
     python benchmarks/endpoint.py --only wall      # one part: wall, faults, name, kills
     python benchmarks/endpoint.py --kills 100
+    python benchmarks/endpoint.py --only rivals --its PYTHON --optillm PYTHON
 
 A scripted server runs in a process of its own and answers after 20 ms. 50 questions with 32
 samples each are asked by a bare aiohttp client, which keeps nothing, and by dwell, which counts,
 votes and records every draw before it is used. Each client is a fresh process; they take turns,
 and the medians are compared. The server's own counts are what the clients' accounts are held
-against.
+against. Rivals (`rivals.py`) run under the PYTHON of an environment of their own.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import aiohttp
 import numpy as np
 
+import serve as proxies
 from dwell.driver import Driver, RunPlan
 from dwell.generators import Endpoint, FakeServer, Faults, Latency, Scripted
 from dwell.ledger import Ledger
@@ -41,6 +44,7 @@ from dwell.records import Problem
 from dwell.strategies import make
 
 QUESTIONS, SAMPLES = 50, 32
+RIVALS = Path(__file__).with_name("rivals.py")
 STORM = {"500": 0.5, "reset": 0.05}
 
 
@@ -150,7 +154,7 @@ async def dwell(
 def client(kind: str, base_url: str, concurrency: int) -> None:
     """One client's work; prints what it took."""
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         if kind == "bare":
             found: dict[str, Any] = {"draws": asyncio.run(bare(base_url, concurrency))}
         else:
@@ -158,19 +162,24 @@ def client(kind: str, base_url: str, concurrency: int) -> None:
             options = {"max_tries": 60, "backoff_seconds": 0.02} if kind == "storm" else {}
             found = asyncio.run(dwell(base_url, concurrency, path, asked, **options))
         found["wall"] = time.perf_counter() - started
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    found["megabytes"] = usage.ru_maxrss / 1024
-    found["cpu"] = usage.ru_utime + usage.ru_stime
+        found["cpu"] = time.process_time() - cpu
+    found["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))
 
 
 def asked(kind: str, at: Server, concurrency: int, base_url: str = "") -> dict[str, Any]:
     """What a client in a process of its own reports."""
-    command = [sys.executable, __file__, "--client", kind, base_url or at.base_url]
-    done = subprocess.run(
-        [*command, str(concurrency)], capture_output=True, text=True, timeout=300, check=True
+    return told(
+        sys.executable, __file__, "--client", kind, base_url or at.base_url, str(concurrency)
     )
-    found: dict[str, Any] = json.loads(done.stdout)
+
+
+def told(*command: str, seconds: float = 300.0) -> dict[str, Any]:
+    """The JSON object that a command prints last."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds, check=True, cwd=RIVALS.parent
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -182,7 +191,7 @@ def wall(rounds: int) -> None:
     code = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
     for what in ("import dwell", "import dwell.driver; from dwell.generators import Endpoint"):
         command = [sys.executable, "-c", code.format(what)]
-        seconds = min(float(subprocess.check_output(command, timeout=60)) for _ in range(3))
+        seconds = min(float(subprocess.check_output(command, timeout=60)) for _ in range(8))
         print(f"{what}: {seconds:.2f} s (0.3 wanted)")
     for concurrency, wanted in ((32, 1.05), (256, 1.2)):
         with server() as at:
@@ -194,14 +203,99 @@ def wall(rounds: int) -> None:
         middle = {kind: statistics.median(values) for kind, values in times.items()}
         ratios = [b / a for a, b in zip(times["bare"], times["dwell"], strict=True)]
         memory = max(r["megabytes"] for r in found["dwell"])
+        cpu = {k: statistics.median(r["cpu"] for r in found[k]) for k in found}
         print(f"n ignored, {concurrency} at once: bare {middle['bare']:.3f} s, dwell "
               f"{middle['dwell']:.3f} s; ratio {middle['dwell'] / middle['bare']:.3f}, pairs "
               f"{min(ratios):.3f} to {max(ratios):.3f} (at most {wanted} wanted); "
+              f"CPU {cpu['bare']:.2f} and {cpu['dwell']:.2f} s; "
               f"{memory:.0f} MB (80 wanted)")  # fmt: skip
     with server(many="honour") as at:
         result = asked("dwell", at, 32)
         print(f"n honoured: {at.counts()['requests']} requests for {result['draws']} draws, "
               f"{result['wall']:.3f} s")  # fmt: skip
+
+
+def rivals(its: str | None, optillm: str | None, rounds: int) -> None:
+    """The same work by other projects, in turns; each in an environment of its own."""
+    pythons = {name: path for name, path in (("its", its), ("optillm", optillm)) if path}
+    for verb, concurrency in (("ignored", 32), ("ignored", 256), ("honoured", 32)):
+        with server(many={"ignored": "ignore", "honoured": "honour"}[verb]) as at:
+            found: dict[str, list[dict[str, Any]]] = {"dwell": [], **{n: [] for n in pythons}}
+            requests = dict.fromkeys(found, 0)
+            for name, results in ((n, r) for _ in range(rounds) for n, r in found.items()):
+                before = at.counts()["requests"]
+                if name == "dwell":
+                    results.append(asked("dwell", at, concurrency))
+                else:
+                    rival = (pythons[name], str(RIVALS), name, at.base_url, str(concurrency))
+                    results.append(told(*rival))
+                requests[name] = at.counts()["requests"] - before
+                assert results[-1]["draws"] == QUESTIONS * SAMPLES
+        own = statistics.median(r["wall"] for r in found["dwell"])
+        for name, results in found.items():
+            middle = {k: statistics.median(r[k] for r in results) for k in ("wall", "cpu")}
+            most = max(r["megabytes"] for r in results)
+            loads = ""
+            if name != "dwell":
+                loads = f", import {min(r['import'] for r in results):.2f} s"
+            print(f"n {verb}, {concurrency} at once: {name} {middle['wall']:.2f} s, "
+                  f"dwell / {name} {own / middle['wall']:.2f}; CPU {middle['cpu']:.2f} s, "
+                  f"{most:.0f} MB, {requests[name]} requests{loads}")  # fmt: skip
+    if its:
+        _its_by_name(its)
+    if optillm:
+        _passed_through(optillm)
+
+
+def _its_by_name(python: str) -> None:
+    """its_hub with a host name as address: its waits and the name's look-up share threads."""
+    with server() as at:
+        base_url = at.base_url.replace("127.0.0.1", "localhost")
+        for concurrency in (4, 40):
+            try:
+                found = told(python, str(RIVALS), "its", base_url, str(concurrency), seconds=20)
+                print(f"its, a host name, {concurrency} at once: {found['wall']:.2f} s")
+            except subprocess.TimeoutExpired:
+                print(f"its, a host name, {concurrency} at once: no end within 20 s, "
+                      f"{at.counts()['requests']} requests")  # fmt: skip
+
+
+def _passed_through(python: str, port: int = 18775, count: int = 200) -> None:
+    """Latency that each server adds to a request that it passes on, and its memory."""
+    process, address = proxies.upstream(0.02, 0.0)
+    with process:
+        own, start = proxies.served(address, port)
+        with own:
+            _show_proxy("dwell serve", own.child.pid, address, port, start, count)
+        begun = time.perf_counter()
+        command = (python, str(RIVALS), "proxy", address, str(port + 1))
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=RIVALS.parent
+        ) as rival:
+            _wait_for(f"http://127.0.0.1:{port + 1}/health")
+            start = time.perf_counter() - begun
+            _show_proxy("optillm", rival.pid, address, port + 1, start, count)
+            rival.kill()
+
+
+def _wait_for(url: str, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            urlopen(url, timeout=1.0).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"{url} did not come up")
+
+
+def _show_proxy(name: str, pid: int, address: str, port: int, start: float, count: int) -> None:
+    url = f"http://127.0.0.1:{port}/v1"
+    found = asyncio.run(proxies.pass_through(address, url, count))
+    status = Path(f"/proc/{pid}/status").read_text()
+    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    print(f"{name}: adds {found['added_ms']:.1f} ms to {found['direct_ms']:.1f} ms, "
+          f"starts in {start:.1f} s, {int(peak) / 1024:.0f} MB")  # fmt: skip
 
 
 def faults() -> None:
@@ -276,9 +370,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--only", choices=["wall", "faults", "name", "kills"])
+    parser.add_argument("--only", choices=["wall", "rivals", "faults", "name", "kills"])
     parser.add_argument("--rounds", type=int, default=5, help="turns of each client")
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--its", metavar="PYTHON", help="of an environment with its_hub[lm]")
+    parser.add_argument("--optillm", metavar="PYTHON", help="of an environment with optillm")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--client", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -290,6 +386,8 @@ def main() -> None:
     else:
         parts = {"wall": lambda: wall(chosen.rounds), "faults": faults, "name": name,
                  "kills": lambda: kills(chosen.kills)}  # fmt: skip
+        if chosen.its or chosen.optillm:
+            parts["rivals"] = lambda: rivals(chosen.its, chosen.optillm, chosen.rounds)
         for part, show in parts.items():
             if chosen.only in (None, part):
                 show()

@@ -8,6 +8,7 @@ import pytest
 
 from dwell.keys import (
     candidate_subject,
+    canonical_json,
     context_subject,
     draw_seeds,
     key_hash,
@@ -120,3 +121,8 @@ print(key_hash("m", "generate", subject, request_params(asked), "s").hex())
     request = Generate(CONTEXT, stop=("x",))
     here = key_hash("m", "generate", context_subject(CONTEXT), request_params(request), "s")
     assert other.stdout.strip() == here.hex()
+
+
+def test_equal_values_have_equal_json():
+    assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'
+    assert canonical_json({"a": 1, "b": 2}) == canonical_json({"b": 2, "a": 1})

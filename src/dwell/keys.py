@@ -7,6 +7,7 @@ that asks the same thing shares the same draws.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -39,6 +40,11 @@ def _mix(z: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
     return z ^ (z >> 31)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no blanks: equal for equal values."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def key_hash(fingerprint: str, op: str, subject: Any, params: Any, stream: str) -> bytes:

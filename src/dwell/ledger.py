@@ -11,7 +11,7 @@ import fcntl
 import json
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -71,6 +71,16 @@ class AnswerRow(NamedTuple):
     problem: str
     value: Answer
     charged: Usage
+
+
+class KeyRow(NamedTuple):
+    """One recorded key: row id, its source's fingerprint, parameters, stream, and subject."""
+
+    id: int
+    fingerprint: str
+    params: list[Any]
+    stream: str
+    context: Any
 
 
 class Totals(NamedTuple):
@@ -299,16 +309,9 @@ class Ledger:
         with self._guard():
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                many("INSERT INTO key VALUES (?,?,?,?,?,?,?,?)", self._keys)
-                many("INSERT INTO draw VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", self._draws)
-                many("INSERT OR REPLACE INTO stat VALUES (?,?,?)", self._stats)
-                many(
-                    "INSERT INTO attempt (key, i, outcome, usage, estimated) VALUES (?,?,?,?,?)",
-                    self._attempts,
-                )
-                many("INSERT OR REPLACE INTO run VALUES (?,?,?,?,?,?)", self._runs.values())
-                many("INSERT OR REPLACE INTO event VALUES (?,?,?,?,?)", self._events)
-                many("INSERT OR REPLACE INTO answer VALUES (?,?,?,?)", self._answers)
+                for statement, rows in self._buffered():
+                    if rows:
+                        many(statement, rows)
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -318,6 +321,21 @@ class Ledger:
                        self._answers):  # fmt: skip
             buffer.clear()
         self._runs.clear()
+
+    def _buffered(self) -> tuple[tuple[str, Collection[tuple[Any, ...]]], ...]:
+        """The statements that write what is buffered, each with its rows."""
+        return (
+            ("INSERT INTO key VALUES (?,?,?,?,?,?,?,?)", self._keys),
+            ("INSERT INTO draw VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", self._draws),
+            ("INSERT OR REPLACE INTO stat VALUES (?,?,?)", self._stats),
+            (
+                "INSERT INTO attempt (key, i, outcome, usage, estimated) VALUES (?,?,?,?,?)",
+                self._attempts,
+            ),
+            ("INSERT OR REPLACE INTO run VALUES (?,?,?,?,?,?)", self._runs.values()),
+            ("INSERT OR REPLACE INTO event VALUES (?,?,?,?,?)", self._events),
+            ("INSERT OR REPLACE INTO answer VALUES (?,?,?,?)", self._answers),
+        )
 
     # ---- reading -------------------------------------------------------------------------
 
@@ -351,6 +369,17 @@ class Ledger:
                         record.stats = {}
                     record.stats[name] = unpack_stat(data)  # type: ignore[index]
         return dict(found.values())
+
+    def keys(self, op: str) -> Iterator[KeyRow]:
+        """The keys of an operation whose subject is kept as text, oldest first."""
+        with self._guard():
+            for row, fingerprint, params, stream, context in self._db.execute(
+                "SELECT k.id, s.fingerprint, k.params, k.stream, k.context FROM key k "
+                "JOIN source s ON s.id = k.source WHERE k.op = ? AND k.context IS NOT NULL "
+                "ORDER BY k.id",
+                (op,),
+            ):
+                yield KeyRow(row, fingerprint, json.loads(params), stream, json.loads(context))
 
     def scores(self, fingerprint: str) -> dict[bytes, tuple[float | None, int]]:
         """(score, verifier tokens) of the first draw of every key of a verifier, by key hash.

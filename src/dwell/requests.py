@@ -102,7 +102,6 @@ class Run:
 
 Request = Generate | Verify | Perturb | Run
 Solution = PyGenerator[Any, Any, Answer]
-Work = Request | list[Any] | PyGenerator[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +126,15 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """The best answer so far: what a deadline, a stream or a progress view shows. Free."""
+    """The best answer so far: what a deadline, a stream or a progress view shows. Free.
+
+    Attributes:
+        answer: of the whole question, or by member of a pool.
+        confidence: probability that it is right, for strategies that can say; None = not said.
+    """
 
     answer: Answer
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,13 @@ def test_a_pool_shares_one_budget():
     assert [charge.calls for _, _, charge in session.results()] == [1, 1, 0]
 
 
+def test_every_member_of_a_pool_waits_as_long_as_the_pool():
+    session = drive(spread, problem=POOL)
+    waited = session.meter.charged().seconds
+    assert waited > 0
+    assert [charge.seconds for _, _, charge in session.results()] == [waited] * 3
+
+
 def test_a_pool_that_ends_early_answers_with_what_it_emitted():
     def solve(problem, rng):
         yield Emit({"m0": "early"})

@@ -14,9 +14,9 @@ from dwell.records import Usage
 class Piecewise(Restless):
     """Hands over every other draw, one by one; then does `last`, if there is something to do."""
 
-    def __init__(self, inner, last=None, **options):
+    def __init__(self, inner, last=None, pause=0.003, **options):
         super().__init__(inner, **options)
-        self.last = last
+        self.last, self.pause = last, pause
 
     async def generate(self, work):
         (outcome,) = await super().generate(work)
@@ -24,7 +24,7 @@ class Piecewise(Restless):
         tried = Attempt(outcome="timeout", usage=Usage(output_tokens=1))
         for place in places:
             work[0].early([place], Outcome([outcome.draws[place]], [tried]))
-            await asyncio.sleep(0.003)
+            await asyncio.sleep(self.pause)
         if self.last is not None:
             await self.last()
         return [outcome]
@@ -58,7 +58,8 @@ def test_draws_that_come_early_are_delivered_and_recorded_once(n):
         assert ledger.totals().draws == session.meter.charged().calls == n
 
 
-def test_who_needs_only_early_draws_goes_on_before_the_rest_is_there():
+@pytest.mark.parametrize("pause", [0.003, 0.0])  # in several turns of the loop, and in one
+def test_who_needs_only_early_draws_goes_on_before_the_rest_is_there(pause):
     done = []
 
     async def wait():
@@ -67,7 +68,7 @@ def test_who_needs_only_early_draws_goes_on_before_the_rest_is_there():
 
     sessions = drive_all(
         {"long": whole(4), "short": whole(1)},
-        generator=Piecewise(numbered(), wait),
+        generator=Piecewise(numbered(), wait, pause),
         on_progress=lambda progress: done.extend(["short"] * progress.runs_done),
     )
     assert {name: session.answer for name, session in sessions.items()} == {

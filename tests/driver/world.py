@@ -5,7 +5,7 @@ that a private seed decides, and notes every draw it makes; `drive` makes one ru
 """
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -156,20 +156,6 @@ def drive_plans(plans, *, generator=None, ledger=None, **options):
         if own:
             ledger.close()
     return sessions
-
-
-def with_latency(generator, seconds):
-    """The same draws, each of which took this long."""
-
-    class Slow(type(generator)):
-        async def generate(self, work):
-            outcomes = await super().generate(work)
-            return [
-                Outcome([replace(draw, seconds=seconds) for draw in o.draws]) for o in outcomes
-            ]
-
-    generator.__class__ = Slow
-    return generator
 
 
 def texts(candidates):

@@ -49,6 +49,16 @@ def test_endpoint_is_a_generator_of_single_calls():
     assert generator.max_batch == 1
 
 
+async def test_a_call_says_each_field_once():
+    extra = {"n": 9, "seed": 9, "top_k": 20}
+    async with FakeServer(COUNTING, record=True) as server:
+        await ask(server, work(2), extra_body=extra)
+        await ask(server, work(1), extra_body=extra, send_seed=False)
+        asked, unseeded = server.counts.bodies
+    assert (asked["n"], asked["seed"], asked["top_k"]) == (2, 1000, 20)
+    assert (unseeded["n"], unseeded["seed"]) == (1, 9)
+
+
 async def test_one_call_brings_all_answers_where_n_is_honoured():
     async with FakeServer(COUNTING) as server:
         outcome = await ask(server, work(5))

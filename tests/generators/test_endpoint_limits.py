@@ -148,6 +148,33 @@ async def test_requests_a_minute_are_kept():
         await generator.close()
 
 
+async def test_calls_are_prepared_as_they_are_needed():
+    async with FakeServer(slow(0.002), many="ignore") as server:
+        generator = endpoint(server, concurrency=4)
+        asking = asyncio.ensure_future(generator.generate([work(200), work(100)]))
+        most = 0
+        while not asking.done():
+            most = max(most, len(asyncio.all_tasks()))
+            await asyncio.sleep(0.001)
+        assert [len(outcome.draws) for outcome in await asking] == [200, 100]
+        assert server.counts.most_in_flight == 4
+        assert most < 40  # two for each slot, their connections, and those of the test
+        await generator.close()
+
+
+async def test_a_work_item_that_is_cancelled_lets_the_next_one_in():
+    async with FakeServer(slow(0.01), many="ignore") as server:
+        generator = endpoint(server, concurrency=2)
+        first, second = (asyncio.ensure_future(generator.generate([work(50)])) for _ in range(2))
+        while server.counts.completed < 6:
+            await asyncio.sleep(0.001)
+        first.cancel()
+        (outcome,) = await asyncio.wait_for(second, 30.0)
+        assert {draw.status for draw in outcome.draws} == {"end"}
+        assert generator._transport.slots.busy == 0
+        await generator.close()
+
+
 async def test_a_thousand_cancelled_calls_leave_nothing_behind():
     async with FakeServer(slow(1.0)) as server:
         generator = endpoint(server, concurrency=1000)
@@ -162,7 +189,7 @@ async def test_a_thousand_cancelled_calls_leave_nothing_behind():
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert generator._transport.slots.busy == 0
-        assert not generator._transport.open().connector._acquired
+        assert not generator._transport.open().session.connector._acquired
         assert [attempt.outcome for attempt in handed] == ["cancelled on the wire"] * 1000
         assert all(attempt.estimated and attempt.usage.prompt_tokens for attempt in handed)
         again = await asyncio.wait_for(generator.generate([work(50)]), 30.0)

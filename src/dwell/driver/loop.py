@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from dwell.keys import rng_seed, stream_id
 from dwell.ledger import Ledger, storable
 from dwell.protocols import Attempt, Environment, Generator, Outcome, Strategy, Task, Verifier
 from dwell.records import Problem, Usage
-from dwell.requests import Verify
+from dwell.requests import Request, Verify
 
 #: Runs launched in one turn of the loop.
 LAUNCHES_PER_TURN = 64
@@ -46,6 +46,7 @@ class RunPlan:
         problem: what to solve, with its reference.
         repetition: which stream of draws it uses.
         limits: the run's budget by kind of usage.
+        on_reply: called with each request and what was delivered of its reply.
     """
 
     name: str
@@ -53,6 +54,7 @@ class RunPlan:
     problem: Problem
     repetition: int = 0
     limits: Mapping[str, float] = field(default_factory=dict)
+    on_reply: Callable[[Request, Any], None] | None = None
 
 
 @dataclass(slots=True)
@@ -155,10 +157,11 @@ class Driver:
             GeneratorError: a source can serve nothing at all; what is recorded stays.
             StrategyError: with `check`, a repeated run differs from the recorded one.
         """
-        spent = self._ledger.totals().spent
-        self._limits.spent = {
-            "calls": spent.calls, "output_tokens": spent.output_tokens, "usd": spent.usd
-        }  # fmt: skip
+        if self._limits.limits:  # to add up all that was ever spent takes long
+            spent = self._ledger.totals().spent
+            self._limits.spent = {
+                "calls": spent.calls, "output_tokens": spent.output_tokens, "usd": spent.usd
+            }  # fmt: skip
         alarm = self._set_alarm()
         finished = self._ledger.finished_runs()
         waiting = iter(plan for plan in plans if (plan.name in finished) == self._check)
@@ -166,7 +169,7 @@ class Driver:
             while True:
                 if self._time_is_up:
                     self._pause()
-                exhausted = self._launch(waiting)
+                exhausted, done = self._launch(waiting), self.progress.runs_done
                 self._settle()
                 self._dispatcher.send()
                 if self._dispatcher.arrived:
@@ -176,7 +179,8 @@ class Driver:
                         break
                     if not self._dispatcher.busy:
                         self._explain_standstill()
-                    await self._dispatcher.wake.wait()
+                    if self.progress.runs_done == done:  # else show it before a long wait
+                        await self._dispatcher.wake.wait()
                 if self._ledger.num_buffered > ROWS_PER_COMMIT:
                     self._ledger.commit()
                 await asyncio.sleep(0)
@@ -251,6 +255,7 @@ class Driver:
             slots=self._keyring.generator("solver").slots,
             recorded=recorded,
             expected=(state.num_requests, state.digest) if state and interrupted else None,
+            on_reply=plan.on_reply,
         )
         self._active[plan.name] = _Active(plan, session, spec, state.id if state else None)
         self._ready[plan.name] = session

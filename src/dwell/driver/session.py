@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from types import GeneratorType
 from typing import Any
@@ -46,6 +47,7 @@ class Session:
         recorded: unit numbers of recorded deliveries, for "finished" order.
         expected: (number of requests, digest) of an earlier, interrupted run: a run that asks
             something else is reported as impure.
+        on_reply: called with each request and what was delivered of its reply.
 
     Attributes:
         outbox: units issued and not yet taken by the driver.
@@ -54,6 +56,8 @@ class Session:
         done: whether the answer is final and everything on its way has been charged.
         status: "running", "done", "out_of_budget" or "failed: why".
         answer: the answer, or the best so far.
+        confidence: probability that the last answer told is right, as the strategy has it; None
+            where it does not say. An answer that it withholds has one, too.
     """
 
     def __init__(
@@ -69,10 +73,12 @@ class Session:
         slots: int = 64,
         recorded: Sequence[int] = (),
         expected: tuple[int, bytes] | None = None,
+        on_reply: Callable[[Request, Any], None] | None = None,
     ) -> None:
         self.name, self.strategy, self.problem, self.order = name, strategy, problem, order
         self.meter = Meter(limits)
         self.answer: Any = None
+        self.confidence: float | None = None
         self._members = {member.id: member for member in problem.members}
         self._shares = {member.id: Meter() for member in problem.members}
         self.status = "running"
@@ -83,6 +89,7 @@ class Session:
         self.num_requests = 0
         self._locate = locate
         self._expected = expected
+        self._on_reply = on_reply
         self._recorded = deque(recorded)
         self._cursors: dict[bytes, int] = {}
         self._pending: deque[Unit] = deque()
@@ -137,13 +144,18 @@ class Session:
             self._guarded(lambda unit=unit: self._deliver(unit))  # type: ignore[misc]
 
     def results(self) -> list[tuple[str, Answer, Usage]]:
-        """(problem id, answer, charge) of the run's problem, or of each member of its pool."""
+        """(problem id, answer, charge) of the run's problem, or of each member of its pool.
+
+        Seconds are those until the answer is there. The members of a pool get theirs together, so
+        each has the seconds of the whole pool: they are not shares, and must not be added up.
+        """
+        charged = self.meter.charged()
         if not self._members:
-            return [(self.problem.id, self.answer, self.meter.charged())]
+            return [(self.problem.id, self.answer, charged)]
         answers = self.answer if isinstance(self.answer, Mapping) else {}
         return [
-            (member, answers.get(member), self._shares[member].charged())
-            for member in self._members
+            (member, answers.get(member), replace(share.charged(), seconds=charged.seconds))
+            for member, share in self._shares.items()
         ]
 
     def problem_of(self, request: Request) -> Problem:
@@ -201,9 +213,9 @@ class Session:
         if thread is self._root:
             self.meter.at(thread.clock)
 
-    def emitted(self, answer: Answer) -> None:
-        """Note the best answer so far."""
-        self.answer = answer
+    def emitted(self, answer: Answer, confidence: float | None) -> None:
+        """Note the best answer so far, and how sure the strategy is of it."""
+        self.answer, self.confidence = answer, confidence
 
     def next_completion(self) -> int:
         """A number that orders the completions of started work."""
@@ -223,6 +235,8 @@ class Session:
                     f"{self.strategy.name} returned "
                     f"{type(reply).__name__}."
                 )
+            if reply is not None and reply != self.answer:
+                self.confidence = None  # it was said of another answer
             self.status, self.answer = "done", reply
         self.meter.at(clock)
         self._digest.update(repr(self.answer).encode("utf-8", "surrogatepass"))
@@ -292,6 +306,9 @@ class Session:
     def _deliver(self, unit: Unit) -> None:
         charge = serve(unit, self.meter, self._slots, self._written)
         self._charge(unit.request, charge)
+        if self._on_reply is not None:
+            here = charge.reply if charge.error is None else charge.error.partial
+            self._on_reply(unit.request, here)
         if charge.error is not None:
             self._refused += 1
             if self._refused > MOST_REFUSALS:

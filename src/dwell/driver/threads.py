@@ -75,8 +75,8 @@ class Host(Protocol):
         """Note that a thread goes on."""
         ...
 
-    def emitted(self, answer: Answer) -> None:
-        """Note the best answer so far."""
+    def emitted(self, answer: Answer, confidence: float | None) -> None:
+        """Note the best answer so far, and how sure the strategy is of it."""
         ...
 
     def next_completion(self) -> int:
@@ -250,7 +250,7 @@ class Thread:
                 self.pieces.remove(found[0])
                 found[0].cancel()
             case Emit():
-                self.session.emitted(wanted.answer)
+                self.session.emitted(wanted.answer, wanted.confidence)
             case Remaining():
                 return self.session.meter.remaining()
         return None

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dwell.errors import GeneratorError, UsageError
@@ -53,15 +54,17 @@ class _Served:
     """One work item: what is asked, and its draws as they come in, by position.
 
     Attributes:
-        body: the fields that all its calls share.
-        prompt_chars: length of the prompt.
+        head: the fields that all its calls share, as the beginning of a JSON object.
+        parse: turns the body of a reply into a reply.
+        prompt_tokens: an estimate of the prompt's length.
         draws: those that are there.
         attempts: failed tries that nobody was told of yet.
         hopeless: a failure that further calls would meet as well.
     """
 
-    body: dict[str, Any]
-    prompt_chars: int
+    head: str
+    parse: Callable[[bytes], Reply]
+    prompt_tokens: int
     draws: list[Draw | None]
     attempts: list[Attempt] = field(default_factory=list)
     hopeless: Failure | None = None
@@ -311,19 +314,30 @@ class Endpoint:
 
     def _begin(self, item: GenerateWork) -> _Served:
         """A work item before its first call."""
+        request, found = item.request, self._continuation
         body = payload(
-            item.request,
+            request,
             api=self.api,
             model=self.model,
-            max_tokens=item.request.max_tokens or self.default_max_tokens,
+            max_tokens=request.max_tokens or self.default_max_tokens,
             temperature=self._temperature,
             step_delimiter=self._step_delimiter,
             template=self._template,
-            continuation=FIELDS[self._continuation.way] if self._continuation else NOTHING,
+            continuation=FIELDS[found.way] if found else NOTHING,
         )
+        own = {"n", "seed"} if self._send_seed else {"n"}
+        body = {k: v for k, v in (body | self._extra_body).items() if k not in own}
+        chars = len(render_prompt(request.context, self._template))
         return _Served(
-            body={**body, **self._extra_body},
-            prompt_chars=len(render_prompt(item.request.context, self._template)),
+            head=json.dumps(body).removesuffix("}"),
+            parse=partial(
+                parse_reply,
+                request=request,
+                step_delimiter=self._step_delimiter,
+                prompt_chars=chars,
+                prefix=request.context.partial if found and found.repeats else "",
+            ),
+            prompt_tokens=-(-chars // 4),
             draws=[None] * len(item.seeds),
         )
 
@@ -337,37 +351,43 @@ class Endpoint:
                 if len(groups) == 1:
                     waiting = await self._call(item, groups[0], served)
                     continue
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._call(item, part, served)) for part in groups]
-                waiting = [place for task in tasks for place in task.result()]
+                waiting = await self._call_all(item, groups, served)
         finally:
             if item.early is not None and (served.hopeless is not None or None in served.draws):
                 self._hand_over(item, (), served)
+
+    async def _call_all(
+        self, item: GenerateWork, groups: list[list[int]], served: _Served
+    ) -> list[int]:
+        """Several calls at once; returns the places that must be asked again."""
+        slots = self._transport.slots
+        tasks: list[asyncio.Task[list[int]]] = []
+        async with asyncio.TaskGroup() as group, slots.entrance:
+            while len(tasks) < len(groups) and served.hopeless is None:
+                count = await slots.room()
+                for part in groups[len(tasks) :][:count]:
+                    tasks.append(group.create_task(self._call(item, part, served)))
+        return [place for task in tasks for place in task.result()]
 
     async def _call(self, item: GenerateWork, places: Sequence[int], served: _Served) -> list[int]:
         """One call, and what became of it; returns the places that must be asked again."""
         if served.hopeless is not None:
             return []
-        request, seed, index = item.request, item.seeds[places[0]], item.indices[places[0]]
-        body = {**served.body, "n": len(places)}
+        seed, index, prompt = item.seeds[places[0]], item.indices[places[0]], served.prompt_tokens
+        data = f'{served.head}, "n": {len(places)}'
         if self._send_seed:
-            body["seed"] = seed & SEED_MASK
-        chars = served.prompt_chars
-        prompt = -(-chars // 4)
-        repeats = self._continuation is not None and self._continuation.repeats
-        prefix = request.context.partial if repeats else ""
-
-        def parse(raw: bytes) -> Reply:
-            return parse_reply(raw, request, self._step_delimiter, chars, prefix)
-
-        most = (request.max_tokens or self.default_max_tokens) * len(places)
+            data += f', "seed": {seed & SEED_MASK}'
+        most = (item.request.max_tokens or self.default_max_tokens) * len(places)
         call: Call[Reply] = Call(tokens=prompt + most)
+        path = _PATHS[self.api]
         try:
-            await self._transport.post(call, _PATHS[self.api], body, parse, seed)
+            await self._transport.post(call, path, f"{data}}}".encode(), served.parse, seed)
         finally:  # a cancelled call is accounted as well
-            served.attempts += [
-                failed_attempt(failure, prompt, self._prices, index) for failure in call.failures
-            ]
+            if call.failures:
+                served.attempts += [
+                    failed_attempt(failure, prompt, self._prices, index)
+                    for failure in call.failures
+                ]
         return self._take(item, places, call, served)
 
     def _take(

@@ -1,5 +1,7 @@
 """What becomes of a call: its tries, why they failed, and how patient a client is.
 
+The rules of trying again stand here for every client of the project: which statuses may pass
+(`may_pass`), what a Retry-After says (`retry_after_seconds`), how waits grow (`longest_wait`).
 No connection is known here.
 """
 
@@ -14,7 +16,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_RETRYABLE = frozenset({408, 409, 425, 429})
+#: Statuses below 500 that may pass: time-out, conflict, too early, too many.
+_PASSING = frozenset({408, 409, 425, 429})
 #: Statuses by which a server says that it has too many calls.
 _OVERLOADED = frozenset({429, 503})
 #: Statuses by which a server says that it serves no call of ours, whatever we ask.
@@ -101,6 +104,16 @@ class Patience:
     hedge_seconds: float | None
 
 
+def may_pass(status: int) -> bool:
+    """Whether the same call may succeed later."""
+    return status in _PASSING or status >= 500
+
+
+def longest_wait(number: int, backoff_seconds: float, most_seconds: float) -> float:
+    """Upper end of the wait after try `number`, counted from 0: it doubles with each."""
+    return min(most_seconds, backoff_seconds * 2.0 ** min(number, 100))  # a float holds 2**1023
+
+
 def failure_of_status(status: int, headers: Mapping[str, str], raw: bytes) -> Failure:
     """What a reply with a status other than 200 says."""
     reason = f"status {status}"
@@ -109,10 +122,10 @@ def failure_of_status(status: int, headers: Mapping[str, str], raw: bytes) -> Fa
         reason += f" ({message})"
     return Failure(
         reason=reason,
-        retryable=status in _RETRYABLE or status >= 500,
+        retryable=may_pass(status),
         refused=status in _REFUSALS or status < 400,
         overloaded=status in _OVERLOADED,
-        retry_after_seconds=_retry_after(headers),
+        retry_after_seconds=retry_after_seconds(headers),
     )
 
 
@@ -127,7 +140,7 @@ def _message(raw: bytes) -> str:
     return message if isinstance(message, str) else ""
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, given as a number or as a date; None if unreadable."""
     text = headers.get("Retry-After", "").strip()
     if not text:

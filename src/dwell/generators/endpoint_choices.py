@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dwell.keys import canonical_json
 from dwell.records import Status
 from dwell.requests import Generate
 
@@ -90,9 +91,10 @@ def parse_choice(item: Any, request: Generate, step_delimiter: str, prefix: str)
     _set_status(choice, item.get("finish_reason"), request, step_delimiter)
     if message is not None and choice.status != "failed":
         choice.reasoning = _reasoning(message)
-        choice.tool_calls = tuple(map(_canonical_call, _calls(message)))
-        written = [f"<tool_call>\n{call}\n</tool_call>" for call in choice.tool_calls]
-        choice.text = "\n".join([choice.text] * bool(choice.text) + written)
+        if calls := _calls(message):
+            choice.tool_calls = tuple(map(_canonical_call, calls))
+            written = [f"<tool_call>\n{call}\n</tool_call>" for call in choice.tool_calls]
+            choice.text = "\n".join([choice.text] * bool(choice.text) + written)
     return choice
 
 
@@ -154,8 +156,7 @@ def _canonical_call(function: Any) -> str:
         # an unfinished or broken call is still what the model wrote
         with contextlib.suppress(ValueError, RecursionError):
             arguments = json.loads(arguments)
-    call = {"name": function["name"], "arguments": arguments}
-    return json.dumps(call, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return canonical_json({"name": function["name"], "arguments": arguments})
 
 
 def _logprobs(found: Any) -> list[float] | None:

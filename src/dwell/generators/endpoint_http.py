@@ -1,42 +1,31 @@
 """Calls over HTTP that may fail: bounded concurrency, time limits, retries, hedges.
 
-One session and one pool of connections, opened inside the running loop by the first call. A slot
-is held only while a call is on the wire, never while waiting to try again. A call that is
-cancelled on the wire is noted like one that failed. The key is read from the environment when the
-session is opened, is kept in its headers alone, and is cut out of every text that leaves this
-module.
+A slot is held only while a call is on the wire, never while waiting to try again. A call that is
+cancelled on the wire is noted like one that failed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from dwell.errors import UsageError
-from dwell.generators.endpoint_calls import Call, Failure, Patience, failure_of_status
+from dwell.generators.endpoint_calls import Call, Failure, Patience, longest_wait
 from dwell.generators.endpoint_choices import MalformedBody
 from dwell.generators.endpoint_limits import Bucket, Slots
 from dwell.generators.scripted import uniforms
 
+if TYPE_CHECKING:
+    from dwell.generators.endpoint_connections import Connections
+
 T = TypeVar("T")
 
-MAX_BODY_BYTES = 64 * 2**20
-_ENCODED = "Content-Encoding"  # such a body may grow beyond its promised length
 #: Tries where no connection could ever be made: the address is more likely wrong than busy.
 _FIRST_TRIES = 3
-
-
-class _TryFailed(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
 
 
 def check_base_url(base_url: str) -> str:
@@ -73,8 +62,7 @@ class Transport:
         self._base_url = base_url
         self._api_key_env = api_key_env
         self._patience = patience
-        self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connections: Connections | None = None
         self._reached = False
         self._requests = Bucket(patience.requests_per_minute, "requests_per_minute")
         self._tokens = Bucket(patience.tokens_per_minute, "tokens_per_minute")
@@ -84,7 +72,7 @@ class Transport:
         self,
         call: Call[T],
         path: str,
-        body: Mapping[str, object],
+        data: bytes,
         parse: Callable[[bytes], T],
         seed: int,
     ) -> None:
@@ -94,11 +82,10 @@ class Transport:
             call: what becomes of it; told of each try as it ends, and of those that a
                 cancellation ended.
             path: what follows the base address.
-            body: JSON-able.
+            data: the body, in JSON.
             parse: turns a body into a reply; `MalformedBody` makes it a failed try.
             seed: seeds the waits, so that calls do not come back together.
         """
-        data = json.dumps(body).encode()
         patience = self._patience
         for number in range(patience.max_tries):
             if patience.hedge_seconds is None:
@@ -120,9 +107,9 @@ class Transport:
 
     async def close(self) -> None:
         """Closes the connections; a later call opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
     async def _hedged(
         self, call: Call[T], path: str, data: bytes, parse: Callable[[bytes], T], wait: float
@@ -160,7 +147,7 @@ class Transport:
         parse: Callable[[bytes], T],
         on_sent: Callable[[], None] | None = None,
     ) -> Failure | None:
-        session, slots = self.open(), self.slots
+        connections, slots = self.open(), self.slots
         await self._requests.take(1)
         await self._tokens.take(call.tokens)
         await slots.acquire()
@@ -168,7 +155,7 @@ class Transport:
         if on_sent is not None:
             on_sent()
         try:
-            found = await self._with_slot(session, call, path, data, started)
+            found = await self._with_slot(connections, call, path, data, started)
             seconds = time.monotonic() - started
             if isinstance(found, Failure):
                 failure: Failure | None = found
@@ -182,20 +169,21 @@ class Transport:
             call.failures.append(lost)
             raise
         if failure is not None:
-            failure.reason, failure.seconds = self._redacted(failure.reason), seconds
+            failure.reason, failure.seconds = connections.redacted(failure.reason), seconds
         return failure
 
     async def _with_slot(
-        self, session: aiohttp.ClientSession, call: Call[T], path: str, data: bytes, started: float
+        self, connections: Connections, call: Call[T], path: str, data: bytes, started: float
     ) -> bytes | Failure:
         """One exchange, and the slot given back after it."""
+        patience = self._patience
         try:
             call.started = call.started or started
-            total = self._patience.total_seconds
-            left = call.started + total - started
+            left = call.started + patience.total_seconds - started
             if left <= 0:
-                return Failure(reason=f"no free slot within {total:g} s", retryable=False)
-            found = await self._send(session, path, data, left)
+                reason = f"no free slot within {patience.total_seconds:g} s"
+                return Failure(reason=reason, retryable=False)
+            found = await connections.exchange(path, data, min(patience.timeout_seconds, left))
             if isinstance(found, bytes):
                 self.slots.succeeded()
                 self._reached = True
@@ -206,27 +194,6 @@ class Transport:
             return found
         finally:
             self.slots.release()
-
-    async def _send(
-        self, session: aiohttp.ClientSession, path: str, data: bytes, left: float
-    ) -> bytes | Failure:
-        """One exchange: the body of a good reply, or what went wrong."""
-        started = time.monotonic()
-        seconds = min(self._patience.timeout_seconds, left)
-        try:
-            return await self._exchange(session, path, data, seconds)
-        except _TryFailed as error:
-            return error.failure
-        except MalformedBody as error:
-            return Failure(reason=f"malformed body: {error}", billed=True)
-        except TimeoutError:
-            passed = time.monotonic() - started
-            return Failure(reason=f"no reply within {passed:.3g} s", billed=True)
-        except aiohttp.ClientConnectorError as error:
-            reason = f"no connection: {error.strerror or type(error).__name__}"
-            return Failure(reason=reason, reached=False)
-        except (aiohttp.ClientError, OSError) as error:
-            return Failure(reason=f"connection lost: {type(error).__name__}", billed=True)
 
     def _read(
         self, call: Call[T], raw: bytes, parse: Callable[[bytes], T], seconds: float
@@ -244,65 +211,23 @@ class Transport:
         """Correct the tokens that a call took from its minute by those that it used."""
         self._tokens.give_back(taken - used)
 
-    async def _exchange(
-        self, session: aiohttp.ClientSession, path: str, data: bytes, seconds: float
-    ) -> bytes:
-        # Redirects are refused: the key and the prompt go to the named server alone.
-        async with session.post(
-            self._base_url + path,
-            data=data,
-            timeout=aiohttp.ClientTimeout(total=seconds),
-            allow_redirects=False,
-        ) as response:
-            raw = await _read_bounded(response)
-            if response.status == 200:
-                return raw
-            raise _TryFailed(failure_of_status(response.status, response.headers, raw))
-
-    def open(self) -> aiohttp.ClientSession:
-        """The session of the running loop, opened if there is none.
+    def open(self) -> Connections:
+        """The connections of the running loop, opened if there are none.
 
         Raises:
             UsageError: the key in the environment cannot be sent in a header.
         """
-        loop = asyncio.get_running_loop()
-        if self._session is None or self._session.closed or self._loop is not loop:
-            headers = {"Content-Type": "application/json"}
-            key = os.environ.get(self._api_key_env, "").strip()
-            if not key.isprintable() or not key.isascii():
-                raise UsageError(
-                    f"a key must be printable ASCII, but the one in {self._api_key_env} is not."
-                )
-            if key:
-                headers["Authorization"] = f"Bearer {key}"
-            connector = aiohttp.TCPConnector(limit=self._patience.concurrency)
-            self._session = aiohttp.ClientSession(connector=connector, headers=headers)
+        found = self._connections
+        if found is None or found.session.closed or found.loop is not asyncio.get_running_loop():
+            module = import_module("dwell.generators.endpoint_connections")
+            self._connections = found = module.Connections(
+                self._base_url, api_key_env=self._api_key_env, most=self._patience.concurrency
+            )
             self.slots = Slots(self._patience.concurrency, adaptive=self._patience.adaptive)
-            self._loop = loop
-        return self._session
-
-    def _redacted(self, text: str) -> str:
-        """The text in one line, short, and without the key."""
-        if self._session is not None:
-            key = self._session.headers.get("Authorization", "").removeprefix("Bearer ")
-            if key:
-                text = text.replace(key, "[key]")
-        return " ".join(text.split())[:300]
+        return found
 
     def _wait_seconds(self, failure: Failure, number: int, seed: int) -> float:
         patience = self._patience
-        ceiling = min(patience.max_backoff_seconds, patience.backoff_seconds * 2.0**number)
-        jitter = float(uniforms([seed], number + 1)[0]) * ceiling
+        most = longest_wait(number, patience.backoff_seconds, patience.max_backoff_seconds)
+        jitter = float(uniforms([seed], number + 1)[0]) * most
         return (failure.retry_after_seconds or 0.0) + jitter
-
-
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    promised = response.content_length
-    if promised is not None and promised <= MAX_BODY_BYTES and not response.headers.get(_ENCODED):
-        return await response.read()
-    chunks = bytearray()
-    async for chunk in response.content.iter_any():
-        chunks += chunk
-        if len(chunks) > MAX_BODY_BYTES:
-            raise MalformedBody(f"the body is longer than {MAX_BODY_BYTES} bytes")
-    return bytes(chunks)

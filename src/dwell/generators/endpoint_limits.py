@@ -32,6 +32,7 @@ class Slots:
 
     Attributes:
         busy: calls that hold a slot.
+        entrance: held by whoever prepares calls, so that one work item comes after the other.
 
     References:
         Chiu and Jain, "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance
@@ -43,7 +44,9 @@ class Slots:
         self._adaptive = adaptive
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._lowered = 0.0
+        self._entering: asyncio.Future[None] | None = None
         self.busy = 0
+        self.entrance = asyncio.Lock()
 
     @property
     def window(self) -> int:
@@ -54,6 +57,18 @@ class Slots:
     def wanted(self) -> bool:
         """Whether somebody is about to use a slot that was just given back, or waits for one."""
         return self.busy >= self.window or bool(self._waiting)
+
+    async def room(self) -> int:
+        """How many more calls are worth preparing; waits until the queue is short.
+
+        A call in the queue costs memory and brings nothing, beyond one to follow each that is on
+        the wire. To be asked by whoever holds the `entrance`.
+        """
+        await asyncio.sleep(0)  # those prepared last stand in the queue after this
+        while (free := 2 * self.window - self.busy - len(self._waiting)) <= 0:
+            self._entering = asyncio.get_running_loop().create_future()
+            await self._entering
+        return free
 
     async def acquire(self) -> None:
         """Take a slot, after those who asked before."""
@@ -70,6 +85,7 @@ class Slots:
             else:
                 with contextlib.suppress(ValueError):  # a release may have passed over it
                     self._waiting.remove(turn)
+                self._let_in()
             raise
 
     def release(self) -> None:
@@ -83,6 +99,15 @@ class Slots:
             if not turn.done():
                 self.busy += 1
                 turn.set_result(None)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Wake whoever waits for `room`, once it is worth it."""
+        entering = self._entering
+        if entering is not None and len(self._waiting) <= self.window // 2:
+            self._entering = None
+            if not entering.done():
+                entering.set_result(None)
 
     def succeeded(self) -> None:
         """Note a call that was served."""

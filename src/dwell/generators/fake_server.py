@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,14 @@ from typing import Any, Literal, Self, get_args
 from aiohttp import web
 
 from dwell.errors import UsageError
-from dwell.generators.scripted import Scripted, split_tokens, uniforms
+from dwell.generators.fake_server_replies import (
+    events,
+    move_reasoning,
+    move_tool_calls,
+    whole_body,
+)
+from dwell.generators.fake_server_sending import error, reset, spoilt, stream
+from dwell.generators.scripted import Scripted, uniforms
 from dwell.protocols import GenerateWork
 from dwell.records import Context, Draw, Problem, Role
 from dwell.requests import Generate
@@ -34,8 +40,7 @@ Continues = Literal["never", "flags", "prefill", "repeat"]
 #: What the server makes of ``n > 1``: answers all, one, at most two, one too many, or refuses.
 ManyAnswers = Literal["honour", "ignore", "fewer", "extra", "refuse"]
 
-_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
-_SALT_FAULT, _SALT_LOGPROB = 11, 12
+_SALT_FAULT = 11
 _STATUS_FAULTS = frozenset({"429", "500", "502", "503", "400"})
 
 
@@ -89,6 +94,7 @@ class Counts:
     Attributes:
         requests: requests that arrived, faults and refusals included.
         completed: replies that were sent whole.
+        abandoned: streams whose reader went away before the end.
         refused: requests that came while `capacity` were being answered.
         in_flight: requests that are being answered.
         answers: answers in those.
@@ -100,6 +106,7 @@ class Counts:
 
     requests: int = 0
     completed: int = 0
+    abandoned: int = 0
     refused: int = 0
     in_flight: int = 0
     answers: int = 0
@@ -218,7 +225,7 @@ class FakeServer:
         try:
             body = json.loads(await request.read())
         except ValueError:
-            return _error(400, "the body is not JSON")
+            return error(400, "the body is not JSON")
         refusal = self._refusal(request, body)
         if refusal is not None:
             return refusal
@@ -231,11 +238,26 @@ class FakeServer:
         chat = request.path.endswith("/chat/completions")
         work = self._work(body, chat)
         draws = (await self._script.generate([work]))[0].draws
-        await asyncio.sleep(max(draw.seconds for draw in draws))
         if fault == "reset":
-            return _reset(request)
+            await asyncio.sleep(max(draw.seconds for draw in draws))
+            return reset(request)
+        reply = await self._whole(body, work, draws, chat=chat)
+        if fault == "no_usage":
+            del reply["usage"]
+        if body.get("stream"):
+            return await self._stream(request, body, reply, draws, fault)
+        await asyncio.sleep(max(draw.seconds for draw in draws))
+        if fault in ("ok", "no_usage"):
+            self._count(draws)
+            return web.json_response(reply)
+        return await spoilt(request, fault, reply, self._faults.drip_seconds)
+
+    async def _whole(
+        self, body: Mapping[str, Any], work: GenerateWork, draws: Sequence[Draw], *, chat: bool
+    ) -> dict[str, Any]:
+        """The reply that is right, as this kind of server words it."""
         cached = self._cached_tokens if min(work.indices) else 0
-        reply = _body(body, work, draws, chat=chat, cached_tokens=cached)
+        reply = whole_body(body, work, draws, chat=chat, cached_tokens=cached)
         if chat:
             self._parse_messages(reply, work.request.context.partial)
         if self._names_stop:
@@ -243,14 +265,34 @@ class FakeServer:
                 reply["choices"], await self._stop_reasons(work, draws), strict=True
             ):
                 choice["stop_reason"] = reason
-        if fault in ("ok", "no_usage"):
-            if fault == "no_usage":
-                del reply["usage"]
-            self.counts.completed += 1
-            self.counts.answers += len(draws)
-            self.counts.output_tokens += sum(draw.output_tokens for draw in draws)
-            return web.json_response(reply)
-        return await _spoilt(request, fault, reply, self._faults.drip_seconds)
+        return reply
+
+    async def _stream(
+        self,
+        request: web.Request,
+        body: Mapping[str, Any],
+        reply: dict[str, Any],
+        draws: Sequence[Draw],
+        fault: Fault,
+    ) -> web.StreamResponse:
+        """The reply in pieces, as they are written; the usage last, where it is asked for."""
+        options = body.get("stream_options") or {}
+        asked = bool(options.get("include_usage"))
+        timed = events(reply, draws, self._script.latency, with_usage=asked)
+        pause = self._faults.drip_seconds
+        try:
+            response = await stream(request, timed, fault=fault, pause=pause)
+        except ConnectionResetError:
+            self.counts.abandoned += 1
+            raise
+        if fault in ("ok", "no_usage", "drip"):
+            self._count(draws)
+        return response
+
+    def _count(self, draws: Sequence[Draw]) -> None:
+        self.counts.completed += 1
+        self.counts.answers += len(draws)
+        self.counts.output_tokens += sum(draw.output_tokens for draw in draws)
 
     async def _stop_reasons(self, work: GenerateWork, draws: Sequence[Draw]) -> list[str | None]:
         """The stop text that halted each draw: what the script would have written next."""
@@ -269,8 +311,8 @@ class FakeServer:
             if partial and self._continues == "repeat":
                 message["content"] = partial + message["content"]
             if self._reasoning is not None:
-                _move_reasoning(message, self._reasoning)
-            if self._tools and _move_tool_calls(message):
+                move_reasoning(message, self._reasoning)
+            if self._tools and move_tool_calls(message):
                 choice["finish_reason"] = "tool_calls"
 
     def _refusal(self, request: web.Request, body: Any) -> web.Response | None:
@@ -278,17 +320,17 @@ class FakeServer:
         if self._key is not None and authorization != f"Bearer {self._key}":
             # Some servers repeat the key that they got; a client must not pass that on.
             shown = authorization.removeprefix("Bearer ") or "none"
-            return _error(401, f"Incorrect API key provided: {shown}")
+            return error(401, f"Incorrect API key provided: {shown}")
         if not isinstance(body, dict) or not ("messages" in body or "prompt" in body):
-            return _error(400, "a body needs `messages` or `prompt`")
+            return error(400, "a body needs `messages` or `prompt`")
         if self._model is not None and body.get("model") != self._model:
-            return _error(404, f"The model {body.get('model')!r} does not exist")
+            return error(404, f"The model {body.get('model')!r} does not exist")
         if self._many == "refuse" and int(body.get("n") or 1) > 1:
-            return _error(400, "only one answer a request is supported")
+            return error(400, "only one answer a request is supported")
         return None
 
     def _failing(self, status: int) -> web.Response:
-        response = _error(status, "scripted fault")
+        response = error(status, "scripted fault")
         if status == 429 and self._faults.retry_after is not None:
             response.headers["Retry-After"] = self._faults.retry_after
         return response
@@ -326,106 +368,3 @@ class FakeServer:
         if messages[-1][0] == "assistant" and (told or self._continues in ("prefill", "repeat")):
             return Context(messages=tuple(messages[:-1]), partial=messages[-1][1])
         return Context(messages=tuple(messages))
-
-
-def _move_reasoning(message: dict[str, Any], name: str) -> None:
-    opened, closed = "<think>", "</think>"
-    text = message["content"]
-    if text.startswith(opened):
-        reasoning, _, rest = text[len(opened) :].partition(closed)
-        message[name], message["content"] = reasoning, rest or None
-
-
-def _move_tool_calls(message: dict[str, Any]) -> bool:
-    """Move the calls out of a message's text; whether there are any."""
-    found = _TOOL_CALL.findall(message["content"] or "")
-    calls = [json.loads(call) for call in found]
-    if calls:
-        message["content"] = _TOOL_CALL.sub("", message["content"]).strip() or None
-        message["tool_calls"] = [
-            {"id": f"call-{k}", "type": "function",
-             "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])}}
-            for k, call in enumerate(calls)
-        ]  # fmt: skip
-    return bool(calls)
-
-
-def _body(
-    body: Mapping[str, Any],
-    work: GenerateWork,
-    draws: Sequence[Draw],
-    *,
-    chat: bool,
-    cached_tokens: int,
-) -> dict[str, Any]:
-    """A whole and truthful reply."""
-    choices = []
-    for k, draw in enumerate(draws):
-        choice: dict[str, Any] = {
-            "index": k,
-            "finish_reason": "length" if draw.status == "cap" else "stop",
-        }
-        if chat:
-            choice["message"] = {"role": "assistant", "content": draw.text}
-        else:
-            choice["text"] = draw.text
-        if body.get("logprobs"):
-            choice["logprobs"] = _logprobs(draw, work.seeds[k], chat)
-        choices.append(choice)
-    prompt, output = draws[0].prompt_tokens, sum(draw.output_tokens for draw in draws)
-    usage: dict[str, Any] = {
-        "prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output
-    }  # fmt: skip
-    if cached_tokens:
-        usage["prompt_tokens_details"] = {"cached_tokens": min(cached_tokens, prompt)}
-    return {
-        "id": "fake-1",
-        "object": "chat.completion" if chat else "text_completion",
-        "model": body.get("model", "scripted"),
-        "choices": choices,
-        "usage": usage,
-    }
-
-
-def _logprobs(draw: Draw, seed: int, chat: bool) -> dict[str, Any]:
-    """Made-up log-probabilities, one a token, that are a function of the seed."""
-    tokens = split_tokens(draw.text)
-    values = (-uniforms([seed + k for k in range(len(tokens))], _SALT_LOGPROB)).tolist()
-    if chat:
-        pairs = zip(tokens, values, strict=True)
-        return {"content": [{"token": token, "logprob": value} for token, value in pairs]}
-    return {"tokens": tokens, "token_logprobs": values}
-
-
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": {"message": message, "type": "fake"}}, status=status)
-
-
-def _reset(request: web.Request) -> web.Response:
-    """Drops the connection without a reply, by a TCP reset."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
-
-
-async def _spoilt(
-    request: web.Request, fault: Fault, reply: dict[str, Any], pause: float
-) -> web.StreamResponse:
-    """A reply of status 200 whose body is not what it should be."""
-    text = json.dumps(reply).encode()
-    if fault == "malformed":
-        return web.Response(body=b"<html>upstream error</html>", content_type="text/html")
-    if fault == "empty":
-        return web.json_response({**reply, "choices": []})
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    response.content_length = len(text)
-    await response.prepare(request)
-    if fault == "drip":
-        for k in range(len(text)):
-            await response.write(text[k : k + 1])
-            await asyncio.sleep(pause)
-        return response
-    await response.write(text[: len(text) // 2])  # "truncated": half the body, then the end
-    if request.transport is not None:
-        request.transport.close()
-    return response

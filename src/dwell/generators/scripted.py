@@ -143,7 +143,7 @@ class Scripted:
             if size < 1:
                 raise UsageError(f"`{name}` must be at least 1, but got {name}={size}.")
         self._writer = writer
-        self._latency = latency
+        self.latency = latency
         self._real_time = real_time
         self._failure_rate = failure_rate
         self._stats = dict(stats or {})
@@ -321,8 +321,8 @@ class Scripted:
         prompt = sum(map(self._size, read))
         draws = [self._draw(made, work, prompt) for made in self._writer(work)]
         assert len(draws) == len(work.seeds), "a script writes one text per seed"
-        if self._latency is not NO_LATENCY:
-            seconds = self._latency.seconds(work.seeds, [draw.output_tokens for draw in draws])
+        if self.latency is not NO_LATENCY:
+            seconds = self.latency.seconds(work.seeds, [draw.output_tokens for draw in draws])
             for draw, amount in zip(draws, seconds, strict=True):
                 draw.seconds = amount
         if self._failure_rate:
