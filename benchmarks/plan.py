@@ -2,9 +2,10 @@
 
     python benchmarks/plan.py                      # everything: half an hour, mostly sampling
     python benchmarks/plan.py --only esc otis codet controls
+    python benchmarks/plan.py --only promises      # eight minutes: are the intervals right?
 
 Real samples are read from `../shared/data/samples` (see its README) and skipped where absent. The
-mixed study of the embedded model is sampled into `--out`, once, and can be resumed. Each claim is
+studies of the embedded model are sampled into `--out`, once, and can be resumed. Each claim is
 printed with its numbers and PASS or FAIL. Exits with 1 if one fails.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from dwell.commands.console import LiveView
 from dwell.metrics import paired_difference, resample_problems
 from dwell.plans import plan
 from dwell.plans.crossfit import HeldOut, cross_fitted, folds_of
-from dwell.plans.evidence import Evidence, gather
+from dwell.plans.evidence import Evidence, gather, rows_of
 from dwell.plans.options import Probe, fixed_choices, probes
 from dwell.plans.planning import family_of
 from dwell.plans.pooling import clusters_of, pooled
@@ -37,6 +39,8 @@ from dwell.study_file import parse_study
 from dwell.study_recording import recordings_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "samples"
+SAMPLED = ("promises", "mixed")
+PARTS = ("esc", "otis", "codet", "controls", *SAMPLED)
 TUNING_SEED, TEST_SEED = 20261124, 20261123
 STUDY = """
 title = "mixed difficulty, {name}"
@@ -58,6 +62,19 @@ levels = [3, 4]
 name = "majority"
 [[strategies]]
 name = "best_of_n"
+"""
+#: Enough questions for forty plans from a hundred each, with the others to look at.
+SUMS = """
+title = "chain"
+budgets = [8]
+[[models]]
+name = "tiny-0.8m"
+[[tasks]]
+name = "chain"
+problems = 4000
+seed = 11
+[[strategies]]
+name = "majority"
 """
 
 
@@ -176,7 +193,7 @@ def picks(
     names = [(name, int(n)) for name in menus for n in numbers]
     splits = list(folds_of(len(last), None, 5, 3, 0))
     held = cross_fitted([joined(menus)], np.array([100.0]), splits)
-    picked = {names[choice[0]]: times for (_, choice), times in held.picked[0].items()}
+    picked = dict(Counter(names[int(row[0].taken[0])] for row in held.found))
     return picked, interval(held.accuracy[:, 0], last)
 
 
@@ -272,6 +289,55 @@ def only_questions(recording: Recording, kept: set[str]) -> Recording:
     )  # fmt: skip
 
 
+def promises(out: Path, jobs: int) -> Iterator[Claim]:
+    """What plans promise, against what they do on thousands of questions they have not seen."""
+    study = Study(parse_study(SUMS), out / "sums")
+    with LiveView(study) as view:
+        study.run(jobs=jobs, watch=view.watch)
+    recording = recordings_of(study.folder).recordings[0]
+    whole = gather(recording)
+    for size, deals in ((100, 4), (300, 8)):
+        found = np.array(
+            [kept_promise(recording, whole, part, 6.0) for part in parts(whole, size, deals)]
+        )
+        promised, low, high, fresh, cost, paid = found.T
+        missed = 100 * (promised - fresh)
+        covered = np.mean((low <= fresh) & (fresh <= high))
+        yield Claim(
+            f"plans from {size} questions keep their promise (95 % interval, {len(found)} plans)",
+            f"fresh accuracy inside in {100 * covered:.1f} %, below in "
+            f"{100 * np.mean(fresh < low):.1f} %; promised {100 * promised.mean():.2f}, got "
+            f"{100 * fresh.mean():.2f} (sd {100 * fresh.std(ddof=1):.2f}); sd of the miss "
+            f"{missed.std(ddof=1):.2f}, intervals for {100 * np.mean(high - low) / 3.92:.2f}; "
+            f"draws promised {cost.mean():.2f}, got {paid.mean():.2f}",
+            bool(covered >= 0.9 and abs(missed.mean()) <= 1),
+        )
+
+
+def parts(whole: Evidence, size: int, deals: int) -> Iterator[np.ndarray]:
+    """Disjoint random sets of questions, dealt anew several times."""
+    for deal in range(deals):
+        order = np.random.default_rng(deal).permutation(whole.shape[1])
+        for first in range(0, len(order) - size + 1, size):
+            yield np.sort(order[first : first + size])
+
+
+def kept_promise(
+    recording: Recording, whole: Evidence, part: np.ndarray, budget: float
+) -> tuple[float, ...]:
+    """Promised accuracy, its interval, the accuracy on all others; promised and paid cost."""
+    found = plan(rows_of(recording, part), budget=budget)
+    replayed = found.policy.replay(whole.streams)
+    assert replayed is not None
+    right, cost = graded(whole, replayed.chosen, replayed.drawn)
+    others = np.setdiff1d(np.arange(whole.shape[1]), part)
+    promise = found.record["promise"]
+    return (
+        promise["accuracy"], promise["low"], promise["high"], right[:, others].mean(),
+        promise["cost"], cost[:, others].mean(),
+    )  # fmt: skip
+
+
 def controls() -> Iterator[Claim]:
     """What must not help does not."""
     recording = one_run("esc_last_letters_gpt35")
@@ -334,7 +400,7 @@ def one_run(name: str) -> Recording:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", choices=["esc", "otis", "codet", "controls", "mixed"])
+    parser.add_argument("--only", nargs="*", choices=PARTS)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/plan"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--tuning", type=int, default=1000)
@@ -342,13 +408,14 @@ def main() -> None:
     args = parser.parse_args()
     parts: dict[str, Callable[[], Iterator[Claim]]] = {
         "esc": esc, "otis": otis, "codet": codet, "controls": controls,
+        "promises": lambda: promises(args.out, args.jobs),
         "mixed": lambda: mixed(args.out, args.jobs, args.tuning, args.test),
     }  # fmt: skip
     held = True
     for name, part in parts.items():
         if args.only and name not in args.only:
             continue
-        if name != "mixed" and not DATA.exists():
+        if name not in SAMPLED and not DATA.exists():
             print(f"skip  {name}: no {DATA}")
             continue
         for claim in part():

@@ -7,8 +7,9 @@ import pytest
 
 import study_world
 from dwell.ledger import Ledger
+from dwell.protocols import is_right
 from dwell.records import Usage
-from dwell.samples import AnswerTable, DrawTable, is_right
+from dwell.samples import AnswerTable, DrawTable
 from dwell.strategies import make
 from dwell.study import Study, run_name
 

@@ -289,3 +289,8 @@ class Task(Protocol):
     def check(self, problem: Problem, answer: str) -> bool:
         """Whether an extracted answer is right; no answer never is, and is not asked about."""
         ...
+
+
+def is_right(task: Task, problem: Problem, answer: Answer) -> bool:
+    """Whether an answer is right; no answer never is."""
+    return answer is not None and task.check(problem, answer)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from dwell.keys import candidate_subject, context_subject, key_hash, request_params, stream_id
 from dwell.ledger import Ledger
 from dwell.metrics import answer_counts, best_of_k, pass_at_k, vote_at_k
-from dwell.protocols import Strategy, Task, Verifier, VerifyWork
-from dwell.records import USAGE_KINDS, Answer, Candidate, Draw, Problem, Usage
+from dwell.protocols import Strategy, Task, Verifier, VerifyWork, is_right
+from dwell.records import USAGE_KINDS, Candidate, Draw, Problem, Usage
 from dwell.requests import Generate, Verify
 from dwell.strategies.asking import GROUP_VERIFIERS
 
@@ -295,8 +295,3 @@ def _estimate(
             stacked = np.array([scores[row] for row in rows])
             values[rows] = best_of_k(stacked, correct, list(budgets))
     return values
-
-
-def is_right(task: Task, problem: Problem, answer: Answer) -> bool:
-    """Whether an answer is right; no answer never is."""
-    return answer is not None and task.check(problem, answer)

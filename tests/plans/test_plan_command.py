@@ -43,3 +43,32 @@ def test_json_is_the_plan_file(table, tmp_path):
                "--json", "--out", out, "--report", page)  # fmt: skip
     assert json.loads(made.stdout) == json.loads(out.read_text())
     assert "Promise" in page.read_text()
+
+
+def test_a_replay_says_whether_the_confidence_holds(table, tmp_path):
+    out = tmp_path / "plan.json"
+    run("plan", table, "--budget", 4, "--repeats", 1, "--out", out)
+    shown = run("replay", table, "--strategies", f"plan:{out},majority", "--budgets", "8")
+    assert "% of its answers are right;" in shown.output
+    words = ("replay", table, "--strategies", f"plan:{out}", "--budgets", "8", "--json")
+    (found,) = json.loads(run(*words).output)["confidence"]
+    # These are the questions that the map was fitted to.
+    assert found["stated"] == pytest.approx(found["right"], abs=0.05)
+    assert found["answered"] == 1
+
+
+def test_a_threshold_is_asked_for_and_printed(table, tmp_path):
+    out = tmp_path / "plan.json"
+    made = run("plan", table, "--budget", 4, "--repeats", 1, "--abstain-risk", 0.4,
+               "--abstain-delta", 0.2, "--out", out)  # fmt: skip
+    assert "Of the answers given to questions like these, at most 40 % are wrong" in made.output
+    assert json.loads(out.read_text())["confidence"]["certified"]["delta"] == 0.2
+    replayed = run("replay", table, "--strategies", f"plan:{out}", "--budgets", "8", "--json")
+    assert json.loads(replayed.output)["curves"][0]["points"][0]["abstained"] > 0
+
+
+def test_the_list_of_strategies_tells_how_a_plan_is_named(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    listed = run("strategies")
+    assert "plan:FILE" in listed.output
+    assert "MISSING" not in listed.output

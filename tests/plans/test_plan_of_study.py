@@ -7,6 +7,7 @@ from dwell.generators import Scripted
 from dwell.plans import plan
 from dwell.plans.measured import measured_points
 from dwell.plans.pooling import pooled
+from dwell.results import analyse
 from dwell.study import Study
 from dwell.study_file import parse_study
 from dwell.study_recording import recordings_of
@@ -62,3 +63,15 @@ def test_a_plan_runs_live_and_again_from_its_ledger(folder, tmp_path):
     first = study.run()
     assert first.runs_failed == 0
     assert study.run().runs_done == 0
+
+
+def test_a_study_says_whether_a_plans_confidence_held(folder, tmp_path):
+    path = tmp_path / "plan.json"
+    plan(folder, budget=4, repeats=1, folds=2).save(path)
+    text = TEXT.replace('name = "revision"', f'name = "plan"\nfile = "{path}"')
+    Study(parse_study(text), folder).run()
+    found = analyse(folder)["confidence"]
+    assert found
+    for one in found:
+        assert 0 <= one["stated"] <= 1
+        assert f"says that {100 * one['stated']:.1f} % of its answers are right" in one["text"]

@@ -88,3 +88,18 @@ def test_a_replay_does_not_speak_of_a_ledger(recording: dict[str, Any]) -> None:
     cost = {"tokens_charged": 100, "tokens_spent": 0}
     assert "No model was called" in cost_box({"cost": cost, "recording": recording})
     assert "ledger" in cost_box({"cost": cost})
+
+
+def test_a_plans_confidence_is_a_sentence_and_a_table(plan: dict[str, Any]) -> None:
+    bins = [{"share": 0.25, "confidence": 0.6, "accuracy": 0.5}]
+    plan["confidence"] = {"in_words": ["off by <2> points"], "held_out": {"bins": bins}}
+    html = plan_section({"plan": plan})
+    assert "<b>Confidence</b> off by &lt;2&gt; points" in html
+    assert "25.0% of answers" in html
+    assert "60.0%" in html
+    assert "Confidence" not in plan_section({"plan": plan | {"confidence": None}})
+
+
+def test_a_run_of_a_plan_says_whether_its_confidence_held() -> None:
+    html = plan_section({"confidence": [{"text": "says 80 %; 79 % are"}]})
+    assert "<b>Confidence here</b> says 80 %; 79 % are" in html

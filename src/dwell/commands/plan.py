@@ -35,9 +35,15 @@ HELP = """Find the policy that spends a budget best, and what it will bring.
 
 SOURCE is a study's folder or a table of recorded samples (see `dwell replay --help`). No model is
 called. Strategies, stopping rules and routes by the first draws are searched; what they bring is
-measured on questions that the search did not see (cross-fitting), with 95 % intervals.
+measured on questions that the search did not see (cross-fitting), with 95 % intervals. So is how
+far the plan's confidence in its answers may be trusted.
 
-The plan file is a strategy: `dwell run ... --strategy plan:plan.json`, `dwell replay` likewise.
+\b
+  dwell plan samples.csv --budget 8 --abstain-risk 0.05     # else it says that it is not sure
+  dwell plan FOLDER/labelled.jsonl --budget 8               # from what users said of `dwell serve`
+
+The plan file is a strategy: `dwell run ... --strategy plan:plan.json`, `dwell replay` and
+`dwell serve --plan plan.json` likewise.
 """
 
 
@@ -55,6 +61,11 @@ The plan file is a strategy: `dwell run ... --strategy plan:plan.json`, `dwell r
 @click.option("--run", help="Which run or model, where there are several.")
 @click.option("--pool", is_flag=True, help="One plan for all runs together.")
 @click.option("--clusters", help="Tag of questions that move together.")
+@click.option("--abstain-risk", type=float, help="Share of the answers given that may be wrong, "
+              "such as 0.05: be silent where less sure; half of the questions "
+              "certify it.")  # fmt: skip
+@click.option("--abstain-delta", type=float, default=0.1, show_default=True,
+              help="Chance that these questions misled.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True,
               help="How often the questions are dealt into folds.")  # fmt: skip
@@ -71,7 +82,7 @@ def plan(source: Path, **options: Any) -> None:
     reading = {key: options[key] for key in ("mapping", "where", "reference", "skip_bad")}
     asked = (
         "budget", "target_accuracy", "usd_per_question", "unit", "scores", "run", "pool",
-        "clusters", "folds", "repeats", "seed",
+        "clusters", "folds", "repeats", "seed", "abstain_risk", "abstain_delta",
     )  # fmt: skip
     found = make_plan(
         source,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dwell import replays
-from dwell.commands.console import print_table, width_sentence
+from dwell.commands.console import confidence_lines, print_table, width_sentence
 from dwell.recordings import NO_VOTE, Recorded, read_recordings
 from dwell.report import render
 from dwell.report.wording import plural
@@ -133,7 +133,7 @@ def print_replay(results: Mapping[str, Any]) -> None:
             click.echo(line)
     else:
         print_table(results)
-    for line in accounts(results):
+    for line in (*accounts(results), *confidence_lines(results)):
         click.echo(line)
 
 

@@ -133,6 +133,7 @@ if TYPE_CHECKING:
         rank_consistency,
         smoothed_preference_loss,
     )
+    from dwell.metrics.risk_control import RiskControl, controlled_threshold, least_answered
     from dwell.metrics.self_knowledge import (
         Foresight,
         Type2,
@@ -215,6 +216,7 @@ _FAMILIES = {
         "Agreement Contrast contrast_consistency extremes_agree implicit_reward "
         "preference_agreement rank_consistency smoothed_preference_loss"
     ),
+    "risk_control": "RiskControl controlled_threshold least_answered",
     "self_knowledge": (
         "Foresight Type2 WithdrawDelta asked_often monitoring_profile p_true score_p_ik "
         "type2_sensitivity withdraw_delta"
@@ -237,31 +239,31 @@ __all__ = [
     "Ability", "AcceptedCurve", "Agreement", "Attempts", "BestAttempts", "BlowUp", "BrierParts",
     "Contrast", "Controllability", "DifficultyBins", "EventCounts", "Foresight", "Interval",
     "LogOddsMap", "MonotoneMap", "PassRate", "Recalibrator", "ReliabilityBins", "Resamples",
-    "Revisions", "RiskCoverage", "SamplingState", "SeedVariance", "Selective", "StepMap",
-    "TestResult", "Trend", "TwoLines", "Type2", "VerifierErrors", "WeightedVote", "WithdrawDelta",
-    "ability", "accuracy_at", "all_at_k", "answer_codes", "answer_counts", "answer_entropy",
-    "arise", "asked_often", "at_least_at_k", "auroc", "balance_score", "benjamini_hochberg",
-    "best_attempts", "best_of_k", "beta_posterior", "bootstrap_interval", "brier_parts",
-    "brier_score", "brier_skill", "calibration_error", "calibration_interval", "ceiling",
-    "clopper_pearson", "clustered_standard_error", "combine_quantiles", "conformal_margin",
-    "contrast_consistency", "controllability", "coverage_share", "cross_fitted",
-    "debiased_calibration_error", "difficulty_bins", "difficulty_clusters",
-    "distinct_correct_share", "distinct_pass_at_k", "effective_answers", "event_counts",
-    "expected_draws", "expected_value", "extremes_agree", "first_accepted_at_k", "fit_isotonic",
-    "fit_platt", "fit_revisions", "fit_scaling_binning", "fit_temperature", "fit_weights", "holm",
-    "how_many_questions", "hypervolume", "implicit_reward", "interval_score", "item_information",
-    "item_rest_correlation", "kendall_tau", "length_blow_up", "log_loss", "mcnemar",
-    "minimum_detectable_effect", "monitoring_profile", "monotonicity", "normalised_regret",
-    "optimal_attempts", "p_true", "paired_difference", "pareto_front", "pass_at_k", "pass_until",
-    "pate_area", "pate_f1", "pinball_loss", "point_biserial", "preference_agreement", "progress",
-    "rank_consistency", "ranking_agreement", "relative_spread", "reliability_bins",
-    "resample_problems", "risk_coverage", "sampling_state", "score_p_ik", "seed_variance",
-    "selection_efficiency", "selective_accuracy", "sign_flip", "simpson_diversity",
-    "smoothed_preference_loss", "solved_within", "split_draws", "split_half_agreement",
-    "success_curve", "success_profile", "summarise_attempts", "top_correct_at_k", "trend",
-    "two_lines", "type2_sensitivity", "uncross", "variance_split", "vendi_score",
-    "verifier_errors", "vote_at_k", "weighted_interval_score", "weighted_vote_at_k", "widen",
-    "wilson", "withdraw_delta", "within_question_auroc",
+    "Revisions", "RiskControl", "RiskCoverage", "SamplingState", "SeedVariance", "Selective",
+    "StepMap", "TestResult", "Trend", "TwoLines", "Type2", "VerifierErrors", "WeightedVote",
+    "WithdrawDelta", "ability", "accuracy_at", "all_at_k", "answer_codes", "answer_counts",
+    "answer_entropy", "arise", "asked_often", "at_least_at_k", "auroc", "balance_score",
+    "benjamini_hochberg", "best_attempts", "best_of_k", "beta_posterior", "bootstrap_interval",
+    "brier_parts", "brier_score", "brier_skill", "calibration_error", "calibration_interval",
+    "ceiling", "clopper_pearson", "clustered_standard_error", "combine_quantiles",
+    "conformal_margin", "contrast_consistency", "controllability", "controlled_threshold",
+    "coverage_share", "cross_fitted", "debiased_calibration_error", "difficulty_bins",
+    "difficulty_clusters", "distinct_correct_share", "distinct_pass_at_k", "effective_answers",
+    "event_counts", "expected_draws", "expected_value", "extremes_agree", "first_accepted_at_k",
+    "fit_isotonic", "fit_platt", "fit_revisions", "fit_scaling_binning", "fit_temperature",
+    "fit_weights", "holm", "how_many_questions", "hypervolume", "implicit_reward",
+    "interval_score", "item_information", "item_rest_correlation", "kendall_tau", "least_answered",
+    "length_blow_up", "log_loss", "mcnemar", "minimum_detectable_effect", "monitoring_profile",
+    "monotonicity", "normalised_regret", "optimal_attempts", "p_true", "paired_difference",
+    "pareto_front", "pass_at_k", "pass_until", "pate_area", "pate_f1", "pinball_loss",
+    "point_biserial", "preference_agreement", "progress", "rank_consistency", "ranking_agreement",
+    "relative_spread", "reliability_bins", "resample_problems", "risk_coverage", "sampling_state",
+    "score_p_ik", "seed_variance", "selection_efficiency", "selective_accuracy", "sign_flip",
+    "simpson_diversity", "smoothed_preference_loss", "solved_within", "split_draws",
+    "split_half_agreement", "success_curve", "success_profile", "summarise_attempts",
+    "top_correct_at_k", "trend", "two_lines", "type2_sensitivity", "uncross", "variance_split",
+    "vendi_score", "verifier_errors", "vote_at_k", "weighted_interval_score", "weighted_vote_at_k",
+    "widen", "wilson", "withdraw_delta", "within_question_auroc",
 ]  # fmt: skip
 
 

@@ -6,6 +6,8 @@ goal          what was asked for
 policy        probe and routes as a table; this alone is executed
 in_words      the same in sentences
 promise       held-out accuracy and cost of this way of planning, with 95 % intervals
+confidence    from what the policy saw to the probability that its answer is right, how well that
+              held on other questions, and from where on it answers
 paired        difference to the best fixed choice at the same budget
 verdict       what follows
 frontier      the same promise at other budgets; knee and next_doubling are read off it
@@ -22,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from dwell.errors import UsageError
+from dwell.plans.abstaining import abstaining_sentence
+from dwell.plans.reliability import reliability_sentence
 from dwell.plans.wording import (
     doubling_sentence,
     knee_sentence,
@@ -29,7 +33,7 @@ from dwell.plans.wording import (
     promise_sentence,
 )
 from dwell.strategies import parse
-from dwell.strategies.planned import PLAN_VERSION, read_plan_file
+from dwell.strategies.planned import PLAN_VERSION, confidence_of, read_plan_file
 from dwell.strategies.policy import Policy, read_policy
 
 _NUMBERS = {
@@ -81,10 +85,11 @@ class Plan:
             ) from error
 
     def sentences(self) -> list[str]:
-        """Policy, promise, comparison, frontier facts and verdict, a sentence each."""
+        """Policy, promise, confidence, comparison, frontier facts and verdict, one each."""
         return [
             *self.record["in_words"],
             promise_sentence(self.record["promise"], self.unit),
+            *confidence_sentences(self.record.get("confidence")),
             paired_sentence(self.record["paired"], self.unit),
             knee_sentence(self.record["knee"], self.unit),
             doubling_sentence(self.record["next_doubling"], self.unit),
@@ -93,7 +98,11 @@ class Plan:
 
     def for_report(self) -> dict[str, Any]:
         """What a report shows of it: its table, with the policy as one text."""
-        return dict(self.record) | {"policy": "\n".join(self.record["in_words"])}
+        shown = dict(self.record) | {"policy": "\n".join(self.record["in_words"])}
+        if found := self.record.get("confidence"):
+            words = [line.removeprefix("Confidence: ") for line in confidence_sentences(found)]
+            shown["confidence"] = found | {"in_words": words}
+        return shown
 
 
 def load_plan(path: Path | str) -> Plan:
@@ -112,8 +121,19 @@ def load_plan(path: Path | str) -> Plan:
                 raise _damaged(path, f"a number `{name}.{key}`", record[name].get(key))
     if not isinstance(record.get("frontier"), list):
         raise _damaged(path, "a list `frontier`", record.get("frontier"))
-    read_policy(record.get("policy"), parse, str(path))
+    confidence_of(record, read_policy(record.get("policy"), parse, str(path)), str(path))
     return Plan(record)
+
+
+def confidence_sentences(found: Mapping[str, Any] | None) -> list[str]:
+    """What is known of the confidence, and what is promised of the answers given."""
+    found = found or {}
+    sentences = []
+    if found.get("held_out"):
+        sentences.append(reliability_sentence(found["held_out"]))
+    if found.get("certified"):
+        sentences.append(abstaining_sentence(found["certified"], found["at_least"]))
+    return sentences
 
 
 def _damaged(path: Path | str, what: str, found: Any) -> UsageError:

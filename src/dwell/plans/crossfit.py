@@ -9,14 +9,13 @@ Letters: `P` questions, `B` budgets.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dwell.plans.evidence import FloatArray, IntArray
-from dwell.plans.search import Menu, best_policies, value
+from dwell.plans.search import Found, Menu, best_policies, value
 from dwell.streams import BoolArray
 
 
@@ -27,17 +26,19 @@ class HeldOut:
     Attributes:
         accuracy: `[P, B]`; NaN in a column whose budget no strategy fits.
         cost: `[P, B]` likewise.
-        picked: for each budget, how often each menu and choice was taken.
+        found: for each split, what was taken for each budget.
     """
 
     accuracy: FloatArray
     cost: FloatArray
-    picked: tuple[Counter[tuple[int, tuple[int, ...]]], ...]
+    found: tuple[tuple[Found | None, ...], ...]
 
     def at(self, kept: BoolArray) -> HeldOut:
         """The same at some of the budgets."""
-        picked = tuple(one for one, keep in zip(self.picked, kept, strict=True) if keep)
-        return HeldOut(accuracy=self.accuracy[:, kept], cost=self.cost[:, kept], picked=picked)
+        found = tuple(
+            tuple(one for one, keep in zip(row, kept, strict=True) if keep) for row in self.found
+        )
+        return HeldOut(accuracy=self.accuracy[:, kept], cost=self.cost[:, kept], found=found)
 
 
 def folds_of(
@@ -75,17 +76,17 @@ def cross_fitted(
     num_questions = menus[0].right.shape[2]
     right, cost = np.zeros((2, num_questions, len(budgets)))
     seen = np.zeros(num_questions)
-    picked: tuple[Counter[tuple[int, tuple[int, ...]]], ...] = tuple(Counter() for _ in budgets)
+    taken = []
     for own, held in splits:
         seen[held] += 1
-        for number, found in enumerate(best_policies(menus, own, budgets)):
+        taken.append(tuple(best_policies(menus, own, budgets)))
+        for number, found in enumerate(taken[-1]):
             if found is None:
                 right[held, number] = cost[held, number] = np.nan
                 continue
             accuracy, paid = value(menus[found.menu], found.taken, held)
             right[held, number] += accuracy
             cost[held, number] += paid
-            picked[number][found.menu, tuple(found.taken.tolist())] += 1
     with np.errstate(invalid="ignore"):
         times = np.where(seen > 0, seen, np.nan)[:, None]
-        return HeldOut(accuracy=right / times, cost=cost / times, picked=picked)
+        return HeldOut(accuracy=right / times, cost=cost / times, found=tuple(taken))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dwell.errors import UsageError
 from dwell.protocols import Strategy
 from dwell.recordings.arrays import Recording, orders
-from dwell.streams import Streams
+from dwell.streams import Replayed, Streams
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -95,16 +95,19 @@ class Evidence:
                 f"A plan chooses among strategies that recorded answers can tell, but "
                 f"{strategy.spec()} needs more than {self.cap} whole answers. Leave it out."
             )
-        if found.place is not None:
-            right = np.take_along_axis(self.grades, np.maximum(found.place, 0)[..., None], -1)
-            right = np.where(found.place >= 0, right[..., 0], 0.0)
-        else:
-            values = self.recording.values
-            assert values is not None  # streams without answers number the draws, see `gather`
-            rows = np.arange(len(values))
-            right = np.where(found.chosen >= 0, values[rows, np.maximum(found.chosen, 0)], 0.0)
+        right = self.grades_of(found)
         cost = np.take_along_axis(self.spent, found.drawn[..., None], -1)[..., 0]
         return Outcome(right=right, cost=cost, drawn=found.drawn.astype(np.float64))
+
+    def grades_of(self, found: Replayed) -> FloatArray:
+        """`[R, P]` grades of the answers given; 0 where none was."""
+        if found.place is not None:
+            right = np.take_along_axis(self.grades, np.maximum(found.place, 0)[..., None], -1)
+            return np.where(found.place >= 0, right[..., 0], 0.0)
+        values = self.recording.values
+        assert values is not None  # streams without answers number the draws, see `gather`
+        rows = np.arange(len(values))
+        return np.where(found.chosen >= 0, values[rows, np.maximum(found.chosen, 0)], 0.0)
 
 
 def gather(
@@ -134,7 +137,7 @@ def gather(
             "Choose one turn with --where turn=0."
         )
     kept, cap = _common_size(recording)
-    own = _rows(recording, kept)
+    own = rows_of(recording, kept)
     if repetitions is None:
         repetitions = int(np.clip(_ENOUGH_STREAMS // len(kept), 4, 32))
     places = orders(own, repetitions, seed)
@@ -217,7 +220,7 @@ def _common_size(recording: Recording) -> tuple[IntArray, int]:
     return np.flatnonzero(sizes >= cap), cap
 
 
-def _rows(recording: Recording, rows: IntArray) -> Recording:
+def rows_of(recording: Recording, rows: IntArray) -> Recording:
     """The recording of some questions only."""
 
     def cut(table: FloatArray | None) -> FloatArray | None:

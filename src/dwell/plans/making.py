@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import dwell
 from dwell.errors import UsageError
+from dwell.plans.abstaining import Limit, certified, halves
 from dwell.plans.artefact import PLAN_VERSION, Plan
-from dwell.plans.evidence import Evidence, gather
+from dwell.plans.confidence import ends_of, fitted, held_out_confidence
+from dwell.plans.evidence import Evidence, gather, rows_of
 from dwell.plans.measured import measured_points
 from dwell.plans.options import score_columns
 from dwell.plans.planning import (
@@ -24,12 +28,16 @@ from dwell.plans.planning import (
     measure,
     place_of,
     policies,
+    policies_of_splits,
     policy_text,
 )
 from dwell.plans.pooling import chosen, clusters_of
+from dwell.plans.reliability import quality_record
 from dwell.plans.wording import verdict_of, worth_having
 from dwell.recordings import Recording, fingerprint_of, read_recordings
-from dwell.strategies.policy import policy_record
+from dwell.strategies.confidence import Confidence, confidence_record
+from dwell.strategies.planned import digest_of
+from dwell.strategies.policy import Policy, policy_record
 from dwell.study import STUDY, Study
 from dwell.study_recording import recordings_of
 
@@ -49,6 +57,8 @@ def plan(
     folds: int = 5,
     repeats: int = 3,
     seed: int = 0,
+    abstain_risk: float | None = None,
+    abstain_delta: float = 0.1,
     **reading: Any,
 ) -> Plan:
     """The policy that spends a budget best on questions like the recorded ones.
@@ -70,6 +80,9 @@ def plan(
         folds: into which the questions are dealt, at least 2.
         repeats: how often they are dealt, at least 1.
         seed: decides orders, folds and resamples.
+        abstain_risk: share of the given answers that may be wrong: below some confidence the plan
+            does not answer. Half of the questions certify that, and only the others make the plan.
+        abstain_delta: chance that they misled.
         reading: passed on to `dwell.recordings.read_recordings`.
 
     Raises:
@@ -84,6 +97,12 @@ def plan(
     goal = _goal(budget, target_accuracy, usd_per_question)
     recordings, own_scores, notes = _read(source, reading)
     recording = chosen(recordings, run, pool=pool)
+    limit = None if abstain_risk is None else Limit(risk=abstain_risk, delta=abstain_delta)
+    whole, held = recording, None
+    if limit is not None:
+        labels = clusters_of(whole, clusters)
+        own, other = halves(len(whole.questions), labels, seed)
+        recording, held = rows_of(whole, own), rows_of(whole, other)
     evidence = gather(recording, unit=unit, price=usd_per_mtok, seed=seed)
     columns = score_columns(evidence.recording, tuple(scores) or own_scores)
     points = []
@@ -108,7 +127,44 @@ def plan(
         "seed": seed,
         "scores": list(columns),
     }
-    return Plan(_record(goal, evidence, family, measured, facts, recording))
+    record, policy, fixed = _record(goal, evidence, family, measured, facts, whole)
+    sure = _confidence(policy, fixed, evidence, family, measured, record)
+    if limit is not None and held is not None:
+        if sure is None:
+            raise UsageError(
+                "A threshold needs a policy that whole answers can tell, but this plan searches. "
+                "Leave --abstain-risk out."
+            )
+        rows = np.flatnonzero(held.sizes >= evidence.cap)
+        others = gather(rows_of(held, rows), repetitions=1, seed=seed)
+        labels = clusters_of(others.recording, clusters)
+        at_least, found = certified(policy, sure, evidence, others, labels, limit, seed)
+        record["confidence"] |= {"at_least": at_least, "certified": found}
+    return Plan(record)
+
+
+def _confidence(
+    policy: Policy,
+    fixed: bool,
+    evidence: Evidence,
+    family: Family,
+    measured: Measured,
+    record: dict[str, Any],
+) -> Confidence | None:
+    """Put into the record how sure the policy may be of its answers; None if it cannot be told."""
+    ends = ends_of(policy, evidence)
+    record["confidence"] = None
+    if ends is None:
+        return None
+    sure = fitted(ends, evidence, np.arange(evidence.shape[1]))
+    at = int(np.flatnonzero(measured.budgets == record["goal"]["budget"])[0])
+    made = policies_of_splits(family, measured, at, fixed=fixed)
+    looked = held_out_confidence(made, evidence, measured.splits)
+    record["confidence"] = confidence_record(sure) | {
+        "policy": digest_of(policy),
+        "held_out": None if looked is None else quality_record(*looked, measured.resamples),
+    }
+    return sure
 
 
 def _goal(budget: float | None, target: float | None, usd: float | None) -> Goal:
@@ -155,8 +211,8 @@ def _record(
     measured: Measured,
     facts: dict[str, Any],
     recording: Recording,
-) -> dict[str, Any]:
-    """The plan file's table."""
+) -> tuple[dict[str, Any], Policy, bool]:
+    """The plan file's table, its policy, and whether that is the best fixed choice."""
     at = place_of(goal, measured)
     found, fixed = policies(family, measured)
     frontier = frontier_records(
@@ -173,8 +229,9 @@ def _record(
     }
     useful = worth_having(searched, paired) != "no"
     misses = goal.target is not None and other["accuracy"] < goal.target
-    policy, promise = (found[at], searched) if useful or misses else (fixed[at], other)
-    return {
+    simple = not (useful or misses)
+    policy, promise = (fixed[at], other) if simple else (found[at], searched)
+    record = {
         "dwell_plan": PLAN_VERSION,
         "made_by": f"dwell {dwell.__version__}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -199,3 +256,4 @@ def _record(
         "measured_on": facts,
         "prices": None if evidence.price is None else {"usd_per_mtok": evidence.price},
     }
+    return record, policy, simple

@@ -147,12 +147,14 @@ class Measured:
         plan: of all that may be chosen.
         fixed: of the fixed choices.
         resamples: of questions (clusters), shared by all intervals.
+        splits: the folds: (questions planned on, questions looked at).
     """
 
     budgets: FloatArray
     plan: HeldOut
     fixed: HeldOut
     resamples: Resamples
+    splits: tuple[tuple[IntArray, IntArray], ...] = ()
 
     def accuracy(self, held: HeldOut, at: int) -> dict[str, float]:
         """Accuracy and cost with intervals at one budget."""
@@ -213,6 +215,7 @@ def measure(
         resamples=resample_problems(
             num_questions, clusters=clusters, num_resamples=NUM_RESAMPLES, seed=seed
         ),
+        splits=tuple(splits),
     )
 
 
@@ -252,6 +255,21 @@ def policies(family: Family, measured: Measured) -> tuple[list[Policy], list[Pol
         for menus in (family.menus, (family.fixed,))
     )
     return every, fixed
+
+
+def policies_of_splits(
+    family: Family, measured: Measured, at: int, *, fixed: bool
+) -> list[Policy]:
+    """The policy that each fold's other questions gave for one budget.
+
+    Args:
+        family: what was chosen from.
+        measured: held out.
+        at: which budget.
+        fixed: of the fixed choices alone.
+    """
+    held, menus = (measured.fixed, (family.fixed,)) if fixed else (measured.plan, family.menus)
+    return [policy_of(_sure(row[at]), menus, family.strategies) for row in held.found]
 
 
 def _sure(found: Found | None) -> Found:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dwell.curves import Panel
 from dwell.metrics import answer_entropy
+from dwell.plans.checking import checked
 from dwell.protocols import Strategy
 from dwell.recordings import Recorded, Recording
 from dwell.replays.asking import DEFAULT_SCORE, EACH, Asked, asked
@@ -101,6 +102,7 @@ def replay(
         "failures": [],
         "recording": about(recorded, job),
         "left_out": job.left_out,
+        "confidence": checked((one.strategy for one in job.wanted), recorded.recordings),
         **_costs(parts["curves"], recorded),
         "study": {
             "text": None,

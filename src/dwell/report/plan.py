@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from dwell.report.tables import Html, Row, estimate, table
-from dwell.report.wording import DASH, compact, dollars, is_number, seconds, signed
+from dwell.report.wording import DASH, compact, dollars, is_number, percent, seconds, signed
 
 CHART = (
     '<figure><div class="chart" id="plan-chart" role="img" aria-label="Accuracy of the plan and '
@@ -20,14 +20,14 @@ def plan_section(results: Mapping[str, Any]) -> str:
     """Returns verdict, policy, promise and frontier of the plan; "" where there is none."""
     plan = results.get("plan")
     if not isinstance(plan, Mapping) or not plan:
-        return ""
+        return held_since(results)
     unit = str((plan.get("goal") or {}).get("unit") or "")
     parts = []
     if plan.get("verdict"):
         parts.append(f'<p class="advice">{escape(str(plan["verdict"]))}</p>')
     if plan.get("policy"):
         parts.append(f'<pre tabindex="0">{escape(str(plan["policy"]))}</pre>')
-    parts += [promise(plan, unit), paired(plan, unit), measured_on(plan)]
+    parts += [promise(plan, unit), confidence(plan), paired(plan, unit), measured_on(plan)]
     rows = frontier_rows(plan, unit)
     if rows:
         heads = [
@@ -37,7 +37,13 @@ def plan_section(results: Mapping[str, Any]) -> str:
         caption = "The promise at other budgets, on questions that it was not chosen on"
         parts.append(CHART)
         parts.append(table(heads, rows, caption=caption, num_text_columns=2, name="plan-table"))
-    return "\n".join(part for part in parts if part)
+    return "\n".join(part for part in (*parts, held_since(results)) if part)
+
+
+def held_since(results: Mapping[str, Any]) -> str:
+    """Returns what plans among the strategies said of their answers here, and what was so."""
+    found = [one for one in results.get("confidence") or () if isinstance(one, Mapping)]
+    return "\n".join(f"<p><b>Confidence here</b> {escape(str(one['text']))}</p>" for one in found)
 
 
 def cost(value: Any, unit: str) -> str:
@@ -62,6 +68,33 @@ def promise(plan: Mapping[str, Any], unit: str) -> str:
         spent = f" at {escape(cost(found['cost'], unit) + band)} a question"
     accuracy, _ = estimate(found)
     return f"<p><b>Promise</b> {accuracy} right{spent}.</p>"
+
+
+def confidence(plan: Mapping[str, Any]) -> str:
+    """Returns what the plan's confidence is worth on questions that it was not fitted on."""
+    found = plan.get("confidence")
+    held = found.get("held_out") if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping) or not isinstance(held, Mapping):
+        return ""
+    sentences = [f"<p><b>Confidence</b> {escape(line)}</p>" for line in found.get("in_words", ())]
+    rows: list[Row] = [
+        (
+            {},
+            [
+                f"{percent(one['share'])} of answers",
+                *map(share, (one["confidence"], one["accuracy"])),
+            ],
+        )
+        for one in held.get("bins", ())
+    ]
+    heads = ["The least sure first", "Confidence", "Right"]
+    caption = "What the plan's confidence means, on questions that it was not fitted on"
+    return "\n".join([*sentences, table(heads, rows, caption=caption, num_text_columns=1)])
+
+
+def share(value: float) -> tuple[str, float]:
+    """Returns a share in per cent, and the value to sort by."""
+    return percent(value), value
 
 
 def paired(plan: Mapping[str, Any], unit: str) -> str:

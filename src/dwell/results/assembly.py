@@ -20,13 +20,16 @@ import numpy as np
 import dwell
 from dwell.curves import Panel, label_of, panels_of
 from dwell.ledger import Ledger
+from dwell.plans.checking import checked
 from dwell.records import Usage
 from dwell.results.levels import level_records
 from dwell.results.pairs import pair_records
 from dwell.results.points import curve_record
 from dwell.results.words import advice_record, frontier
 from dwell.samples import AnswerTable
+from dwell.strategies import Planned
 from dwell.study import STUDY, Study
+from dwell.study_recording import recordings_of
 
 
 def analyse(folder: Path | str) -> dict[str, Any]:
@@ -60,11 +63,18 @@ def analyse(folder: Path | str) -> dict[str, Any]:
             "by_strategy": by_strategy,
         },
         "failures": [_failure(name, message) for name, message in failed],
+        "confidence": _confidence(folder, study),
         "study": _about(study, sources),
         "tokens_charged": charged,
         "tokens_spent": spent.tokens,
         "flops_spent": spent.flops,
     }
+
+
+def _confidence(folder: Path | str, study: Study) -> list[dict[str, Any]]:
+    """What plans among the strategies said of their answers, and what was so."""
+    asked = {s.spec(): s for _, _, s in study.spec.strategies_at() if s.name == Planned.name}
+    return checked(asked.values(), recordings_of(folder).recordings) if asked else []
 
 
 def assemble(

@@ -7,8 +7,9 @@ that goes on, so nothing is drawn or charged twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,15 +19,24 @@ import numpy as np
 from dwell.errors import OutOfBudget, UsageError
 from dwell.protocols import Strategy
 from dwell.records import Candidate, Problem
-from dwell.requests import Emit, Generate, Solution
+from dwell.requests import Emit, Solution
 from dwell.strategies.asking import answers_of, appraise, whole_answers
+from dwell.strategies.confidence import (
+    Confidence,
+    confidence_record,
+    read_confidence,
+    verifier_of,
+)
 from dwell.strategies.parameters import check_int, check_name
 from dwell.strategies.policy import Parse, Policy, policy_record, read_policy
+from dwell.strategies.relaying import Seen, reusing, watched
 from dwell.strategies.selection import FloatArray, majority
 from dwell.streams import Replayed, Streams
 
 #: Version of the plan file that this code reads and `dwell plan` writes.
-PLAN_VERSION = 1
+PLAN_VERSION = 2
+#: Version 1 had no confidence.
+_READABLE = (1, PLAN_VERSION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +68,36 @@ class Planned(Strategy):
         check_name("file", self.file)
         if self.n is not None:
             check_int("n", self.n, least=1)
-        policy = read_policy(read_plan_file(self.file).get("policy"), type(self).parse, self.file)
-        found = digest_of(policy)
+        record = read_plan_file(self.file)
+        policy = read_policy(record.get("policy"), type(self).parse, self.file)
+        sure = confidence_of(record, policy, self.file)
+        found = digest_of(policy, sure)
         if self.digest not in (None, found):
             raise UsageError(
                 f"A plan must be the one that the run was made with, but {self.file} now holds "
                 f"{found} where {self.digest} was used. Give the new plan another file name."
             )
-        policy = policy if self.n is None else policy.capped(self.n)
-        for key, value in {"digest": found, "policy": policy, "needs": _needs(policy)}.items():
+        capped = policy if self.n is None else policy.capped(self.n)
+        if capped != policy:
+            sure = None  # what was learnt of the whole policy does not hold for a shorter one
+        kept = {
+            "digest": found,
+            "policy": capped,
+            "sure": sure,
+            "needs": _needs(capped),
+            "abstains": sure is not None and sure.at_least is not None,
+        }
+        for key, value in kept.items():
             object.__setattr__(self, key, value)
 
     @property
     def _policy(self) -> Policy:
         found: Policy = self.__dict__["policy"]
+        return found
+
+    @property
+    def _confidence(self) -> Confidence | None:
+        found: Confidence | None = self.__dict__["sure"]
         return found
 
     def verifiers(self) -> frozenset[str]:
@@ -80,7 +106,29 @@ class Planned(Strategy):
         return frozenset(own).union(*(r.strategy.verifiers() for r in self._policy.routes))
 
     def solve(self, problem: Problem, rng: np.random.Generator) -> Solution:
-        """Probe, look, go on."""
+        """Probe, look, go on; say how sure the answer is, and decline where that is too little.
+
+        A plan that may decline does so, too, where its budget ends before it does: what is known
+        of its answers holds for whole runs.
+        """
+        if self._confidence is None:
+            return (yield from self._follow(problem, rng, []))
+        seen, taken = Seen(), list[int]()
+        try:
+            answer = yield from watched(self._follow(problem, rng, taken), seen)
+        except OutOfBudget:
+            if self.abstains:
+                return None
+            raise
+        if seen.cut:
+            return None if self.abstains else answer
+        route = self._policy.routes[taken[-1]].strategy
+        sure = self._confidence.of_one(route, *seen.ending(answer, verifier_of(route)))
+        yield Emit(answer, sure)
+        return answer if self._confidence.answers(math.nan if sure is None else sure) else None
+
+    def _follow(self, problem: Problem, rng: np.random.Generator, taken: list[int]) -> Solution:
+        """Probe, look, go on; put the number of the route into `taken`."""
         policy = self._policy
         held: tuple[Candidate, ...] = ()
         scores: FloatArray | None = None
@@ -93,43 +141,33 @@ class Planned(Strategy):
             yield Emit(majority(answers_of(held)))
             if policy.score is not None:
                 scores = yield from appraise(held, policy.score)
-        number = int(policy.route(_one_stream(held, policy.score, scores)))
-        route = policy.routes[number].strategy
+        taken.append(int(policy.route(_one_stream(held, policy.score, scores))))
+        route = policy.routes[taken[-1]].strategy
         return (yield from reusing(held, problem, route.solve(problem, rng.spawn(1)[0])))
 
     def replay(self, streams: Streams) -> Replayed | None:
         """What the policy does on recorded streams, all at once."""
-        return self._policy.replay(streams)
+        found = self._policy.replay(streams)
+        if found is None or not self.abstains:
+            return found
+        sure = self.confidence(streams, found)
+        assert self._confidence is not None
+        assert sure is not None
+        given = self._confidence.answers(sure)
+        place = None if found.place is None else np.where(given, found.place, -1)
+        return Replayed(drawn=found.drawn, chosen=np.where(given, found.chosen, -1), place=place)
 
+    def confidence(self, streams: Streams, found: Replayed) -> FloatArray | None:
+        """`[...]` probability that each answer of the policy is right; None without a map.
 
-def reusing(held: Sequence[Candidate], problem: Problem, solution: Solution) -> Solution:
-    """Run a strategy whose first whole answers are drawn already.
-
-    Args:
-        held: draws 0, 1, ... of the question; each is delivered once and not asked for again.
-        problem: the question.
-        solution: the strategy at work.
-    """
-    plain = whole_answers(problem, 1)
-    reply: Any = None
-    stop: OutOfBudget | None = None
-    while True:
-        try:
-            request = solution.send(reply) if stop is None else solution.throw(stop)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        stop = None
-        taken: tuple[Candidate, ...] = ()
-        if isinstance(request, Generate) and replace(request, n=1) == plain:
-            taken, held = tuple(held[: request.n]), held[request.n :]
-            request = replace(request, n=request.n - len(taken))
-        try:
-            reply = (yield request) if not taken or request.n else ()
-        except OutOfBudget as met:
-            met.partial = (*taken, *met.partial) if taken else met.partial
-            stop = met
-        else:
-            reply = (*taken, *reply) if taken else reply
+        Args:
+            streams: the draws.
+            found: what the policy made of them, before anything is withheld.
+        """
+        if self._confidence is None:
+            return None
+        routes = [route.strategy for route in self._policy.routes]
+        return self._confidence.of(routes, self._policy.route(streams), streams, found)
 
 
 def _one_stream(
@@ -149,10 +187,33 @@ def _needs(policy: Policy) -> frozenset[str]:
     return frozenset[str]().union(*(route.strategy.needs for route in policy.routes))
 
 
-def digest_of(policy: Policy) -> str:
-    """Eight hexadecimal digits that name what a policy does."""
-    text = json.dumps(policy_record(policy), sort_keys=True)
+def digest_of(policy: Policy, sure: Confidence | None = None) -> str:
+    """Eight hexadecimal digits that name what a policy answers.
+
+    A confidence that never withholds an answer changes none, and is not part of it.
+    """
+    record = policy_record(policy)
+    if sure is not None and sure.at_least is not None:
+        record["confidence"] = confidence_record(sure)
+    text = json.dumps(record, sort_keys=True)
     return blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def confidence_of(record: Mapping[str, Any], policy: Policy, source: str) -> Confidence | None:
+    """The confidence in a plan's table; None where it has none.
+
+    Raises:
+        UsageError: it is damaged, or of another policy: one that was edited by hand.
+    """
+    sure = read_confidence(record.get("confidence"), source)
+    if sure is not None and record["confidence"].get("policy", digest_of(policy)) != digest_of(
+        policy
+    ):
+        raise UsageError(
+            f"A plan's confidence must be that of its policy, but the policy in {source} was "
+            "changed. Set `confidence` to null, or make the plan again."
+        )
+    return sure
 
 
 def read_plan_file(path: str | Path) -> dict[str, Any]:
@@ -176,7 +237,7 @@ def read_plan_file(path: str | Path) -> dict[str, Any]:
             f"A plan must be JSON, but {path} is not ({error}). Make it again with `dwell plan`."
         ) from error
     version = record.get("dwell_plan") if isinstance(record, dict) else None
-    if version != PLAN_VERSION:
+    if version not in _READABLE:
         raise UsageError(
             f"A plan must have `dwell_plan`: {PLAN_VERSION}, but {path} has {version!r}. "
             "Make it again with `dwell plan` of this version."

@@ -8,76 +8,162 @@ a program without its layout and comments.
 from __future__ import annotations
 
 import ast
+import json
 import re
-import threading
+from collections.abc import Mapping
 from fractions import Fraction
-from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
-from dwell.errors import MissingExtraError
+from dwell.keys import canonical_json
+from dwell.records import Answer
 
-#: Longer texts are no answers; they are also what makes algebra slow.
+#: Longer texts are no answers to check; they are also what makes algebra slow.
 MAX_ANSWER = 400
 MAX_CODE = 100_000
-#: Digits of an exponent beyond which a number is not written out.
-MAX_EXPONENT = 4
-#: Seconds that reading or comparing one expression may take.
-ALGEBRA_SECONDS = 5
 
+_BOX = re.compile(r"(?P<box>\\f?boxed\s*\{|\\fbox\s*\{)|\\.|[{}]", re.DOTALL)
 _SAID = re.compile(
-    r"(?:final answer|answer)\s*(?:is\s*:?|:|=)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE
+    r"\banswer\b[*_]*\s*(?:is\b\s*:?|[:=])[\s*]*(\S[^\n]*)"
+    r"|(?<!#)####(?!#)[ \t]*(\S[^\n]*)",
+    re.IGNORECASE,
 )
-_HASHES = re.compile(r"^####\s*(.+?)\s*$", re.MULTILINE)
+_DECIMAL = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
+_EDGES = " \t\r\n*`$\"'"
 _FENCE = re.compile(r"^```[^\n`]*\n(.*?)^```\s*$", re.DOTALL | re.MULTILINE)
 _LETTER = re.compile(r"^[\s(\[{*\"']*([A-Z])(?:[\s)\]}.:*\"',]|$)")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
 _FRACTION = re.compile(r"([+-]?)\s*\\[dt]?frac\s*\{?\s*(\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?")
 
-#: Words: math-verify would read them as products of letters, and anagrams as equal.
-_WORDS = re.compile(r"(?i)(?!(?:sqrt|sinh|cosh|tanh|asin|acos|atan|infty)\b)\b[a-z]{4,}")
-_TOWERS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"(?:\^|\*\*)[\s{{(+-]*\d{{{MAX_EXPONENT + 1},}}",  # 2^{12345}
-        r"\^\s*[{(]+[^{}()]*\^",  # 2^{3^4}
-        r"\^\s*-?(?:\d+|[A-Za-z])\s*\^",  # 2^3^4
-        r"\*\*\s*\(*\s*-?\w+\s*\*\*",  # 2**3**4, 2**(3**4)
-        rf"\d{{{MAX_EXPONENT + 1},}}\s*!|!\s*!",  # 12345!
-    )
-)
-
 
 def boxed(text: str) -> str | None:
-    r"""What the last whole ``\boxed{...}`` holds, braces balanced; None where there is none.
+    r"""What the last whole ``\boxed{...}`` or ``\fbox{...}`` holds; None where there is none.
+
+    Braces are balanced as LaTeX does it: an escaped one is a character. A box that was cut off or
+    left empty says nothing, so that the one before it counts, as in math-verify (lm-eval has no
+    answer then).
 
     Examples:
-        >>> boxed(r"so \boxed{\frac{1}{2}}.")
-        '\\frac{1}{2}'
+        >>> boxed(r"so \boxed{\frac{1}{2}}."), boxed(r"\boxed{1}, or \boxed{2"), boxed("no")
+        ('\\frac{1}{2}', '1', None)
     """
-    for start in reversed([found.end() for found in re.finditer(r"\\f?boxed\s*\{", text)]):
-        depth = 1
-        for place in range(start, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if depth == 0:
-                return text[start:place].strip()
-    return None
+    return _last_box(text) or None
+
+
+def _last_box(text: str) -> str | None:
+    """What the last box holds that holds anything; "" where none does, None without a box."""
+    last, found = -1, None
+    opened: list[int] = []  # where a box begins, or -1 for another brace
+    for mark in _BOX.finditer(text):
+        if mark["box"]:
+            opened.append(mark.end())
+            found = found or ""
+        elif mark[0] == "{":
+            opened.append(-1)
+        elif mark[0] == "}" and opened:
+            begin = opened.pop()
+            if begin > last and (inside := text[begin : mark.start()].strip()):
+                last, found = begin, inside
+    return found
 
 
 def stated(text: str) -> str | None:
     r"""The answer that a text states: boxed, "answer: X", "#### X", or the text's one line.
 
-    Of several the last counts. None where none is stated.
+    Of several the last counts. None where none is stated, or no box that was begun is whole.
     """
-    found = boxed(text)
-    if found is not None:
-        return found or None
-    matches = [*_SAID.finditer(text), *_HASHES.finditer(text)]
-    if matches:
-        last = max(matches, key=lambda match: match.start())
-        return _bare(last.group(1)) or None
+    box = _last_box(text)
+    if box is not None:
+        return box or None
+    if said := _said(text):
+        return _bare(said) or None
     lines = [line for line in text.splitlines() if line.strip()]
     return _bare(lines[0]) or None if len(lines) == 1 else None
+
+
+def _said(text: str) -> str | None:
+    """What follows the last "answer:", "answer is", "answer =" or "####" in its line."""
+    found = _SAID.findall(text)
+    return found[-1][0] or found[-1][1] if found else None
+
+
+def vote_key(
+    completion: str | Mapping[str, Any],
+    *,
+    as_json: bool = False,
+    pattern: re.Pattern[str] | None = None,
+) -> Answer:
+    r"""What a completion says, equal for equal answers: what votes count where no checker is.
+
+    The first of these that it has:
+
+    1. tool calls: their names and arguments as canonical JSON, in the order of the calls;
+    2. with `as_json`, the content as canonical JSON; what is no JSON is no answer;
+    3. with `pattern`, the first group of its last match; no match is no answer;
+    4. the last whole ``\boxed{...}``; no whole one of those begun is no answer;
+    5. what follows the last ``answer:``, ``answer is``, ``answer =`` or ``####`` in its line;
+    6. the whole text.
+
+    The last four in the normal form.
+
+    Args:
+        completion: a text, or an assistant's message as OpenAI's protocol has it.
+        as_json: whether JSON was asked for.
+        pattern: with a group.
+
+    Examples:
+        >>> vote_key("So it is 6 * 7.\nAnswer: **42.0**")
+        '42'
+        >>> vote_key('{"b": 1, "a": 2}', as_json=True)
+        '{"a":2,"b":1}'
+    """
+    message = {"content": completion} if isinstance(completion, str) else completion
+    if calls := message.get("tool_calls"):
+        return _of_calls(calls)
+    content = message.get("content")
+    if not isinstance(content, str) or not content.strip():
+        return None
+    if as_json:
+        try:
+            return canonical_json(json.loads(content))
+        except (ValueError, RecursionError):
+            return None
+    if pattern is not None:
+        found = [match[1] for match in pattern.finditer(content) if match[1] is not None]
+        return normal_form(found[-1]) if found else None
+    box = _last_box(content)
+    return normal_form((_said(content) or content) if box is None else box)
+
+
+def _of_calls(calls: Any) -> Answer:
+    found = []
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping):
+            return None
+        arguments = function.get("arguments")
+        try:
+            arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+        except ValueError:
+            return None  # arguments that are no JSON cannot be called
+        found.append([function.get("name"), arguments])
+    return f"tools:{canonical_json(found)}" if found else None
+
+
+def normal_form(text: str) -> Answer:
+    r"""Lower case, single spaces, no marks around it, no ``\text{}``; a number in one form.
+
+    Examples:
+        >>> normal_form(" 1,000.50. "), normal_form("Paris!"), normal_form("-0"), normal_form(" ")
+        ('1000.5', 'paris', '0', None)
+    """
+    plain = " ".join(_unwrapped(text).split()).strip(_EDGES).rstrip(".!")
+    plain = _bare(plain.strip(_EDGES))
+    if _DECIMAL.fullmatch(plain):
+        whole, _, part = plain.replace(",", "").lstrip("+").partition(".")
+        sign, digits = ("-" if whole.startswith("-") else ""), whole.lstrip("-").lstrip("0") or "0"
+        number = digits + (f".{part.rstrip('0')}" if part.rstrip("0") else "")
+        return number if number == "0" else sign + number
+    return plain.casefold() or None
 
 
 def _bare(text: str) -> str:
@@ -138,79 +224,6 @@ def number(text: str) -> str | None:
         return None
     value = values[0] / (values[1] if len(values) == 2 else 1)
     return str(value / 100 if percent else value)
-
-
-@lru_cache(maxsize=4096)
-def expression(text: str) -> str | None:
-    r"""A number in lowest terms, or an expression in math-verify's reading, as text.
-
-    Raises:
-        MissingExtraError: math-verify is not installed.
-    """
-    if (value := number(text)) is not None:
-        return value
-    read = _read_algebra(text)
-    if not read:
-        return plain_text(text)
-    try:
-        worked_out = str(read[0].doit())  # what was read is not yet worked out
-    except (AttributeError, ArithmeticError, TypeError, ValueError, RecursionError):
-        worked_out = str(read[0])
-    return worked_out if len(worked_out) <= MAX_ANSWER else plain_text(text)
-
-
-@lru_cache(maxsize=4096)
-def same_expression(reference: str, answer: str) -> bool:
-    """Whether math-verify holds two answers, as texts, for the same.
-
-    Raises:
-        MissingExtraError: math-verify is not installed.
-    """
-    if reference == answer:
-        return True
-    gold, given = _read_algebra(reference), _read_algebra(answer)
-    if not gold or not given:
-        return False
-    return bool(math_verify().verify(gold, given, timeout_seconds=_patience()))
-
-
-def _read_algebra(text: str) -> list[Any]:
-    text = text[:MAX_ANSWER]
-    if _WORDS.search(re.sub(r"\\[A-Za-z]+", " ", text)) or _towers(text):
-        return []
-    parse = math_verify().parse
-    text = re.sub(r"\*\*\s*(-?(?:\d+|[A-Za-z]))", r"^{\1}", text)  # LaTeX has no 2**10
-    wrapped = text if "$" in text or "\\boxed" in text else f"${text}$"
-    found: list[Any] = parse(wrapped, parsing_timeout=_patience())
-    return found or parse(text, parsing_timeout=_patience())
-
-
-def _towers(text: str) -> bool:
-    """Whether a power has a power or a long number as its exponent: no algebra can hold it."""
-    return any(pattern.search(text) for pattern in _TOWERS)
-
-
-def _patience() -> int | None:
-    """Seconds of patience; the alarm that keeps them works in the main thread alone."""
-    main = threading.current_thread() is threading.main_thread()
-    return ALGEBRA_SECONDS if main else None
-
-
-def math_verify() -> Any:
-    """The package math-verify, which takes long to load.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        return import_module("math_verify")
-    except ImportError as error:
-        raise MissingExtraError(
-            "The checker `maths` (the checker `number` needs nothing, and knows rational numbers "
-            "only)",
-            "math-verify",
-            "maths",
-        ) from error
 
 
 def program(text: str) -> str | None:

@@ -1,7 +1,7 @@
 r"""How answers of a task file are found in a text, made comparable and checked, by name.
 
-`exact`, `number`, `maths` (needs the extra), `choice`, `regex:PATTERN`, `code` (runs programs in
-the sandbox).
+`exact`, `number`, `maths` (needs the extra), `choice`, `vote` (what `dwell serve` votes on),
+`regex:PATTERN`, `code` (runs programs in the sandbox).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from dwell.errors import UsageError
-from dwell.tasks import answers
+from dwell.tasks import algebra, answers
 from dwell.tasks.programs import ProgramTests
 
 #: Characters of a text that a pattern of the user's is held against.
@@ -118,10 +118,11 @@ SIMPLE: Mapping[str, Compared] = MappingProxyType(
         "exact": Compared("exact", answers.stated, answers.plain_text, "a text"),
         "number": Compared("number", answers.stated, answers.number, "a rational number"),
         "maths": Compared(
-            "maths", answers.stated, answers.expression, "a number or an expression",
-            answers.same_expression,
+            "maths", answers.stated, algebra.expression, "a number or an expression",
+            algebra.same_expression,
         ),
         "choice": Compared("choice", answers.last_letter, answers.letter, "a letter from A to Z"),
+        "vote": Compared("vote", answers.vote_key, answers.normal_form, "a text"),
     }
 )  # fmt: skip
 NAMES = (*SIMPLE, "regex:PATTERN", "code")
@@ -139,7 +140,7 @@ def make_checker(name: str, programs: ProgramTests | None = None) -> Checker:
         MissingExtraError: `maths` without math-verify.
     """
     if name == "maths":
-        answers.math_verify()  # refused now and not at the first answer
+        algebra.math_verify()  # refused now and not at the first answer
     if name in SIMPLE:
         return SIMPLE[name]
     if name == "code" and programs is not None:

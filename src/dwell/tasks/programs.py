@@ -26,10 +26,14 @@ class ProgramTests:
     Args:
         make_sandbox: called when the first program is to be run, and not before.
         path: the file of verdicts, one JSON object a line; None keeps them in memory.
+        limits: what a program may use, as text: verdicts under other limits are other verdicts.
+            "" = the usual ones.
     """
 
-    def __init__(self, make_sandbox: Callable[[], Sandbox], path: Path | None = None) -> None:
-        self._make_sandbox, self._path = make_sandbox, path
+    def __init__(
+        self, make_sandbox: Callable[[], Sandbox], path: Path | None = None, *, limits: str = ""
+    ) -> None:
+        self._make_sandbox, self._path, self._limits = make_sandbox, path, limits
         self._waiting: dict[str, Pair] = {}
 
     @cached_property
@@ -68,7 +72,7 @@ class ProgramTests:
 
     def expect(self, reference: str, answer: str) -> None:
         """Note a program that will have to be checked."""
-        key = _key(reference, answer)
+        key = self._key(reference, answer)
         if key not in self._verdicts:
             self._waiting[key] = (reference, answer)
 
@@ -79,7 +83,7 @@ class ProgramTests:
             UsageError: it must be run, and there is no sandbox on this machine.
             VerifierError: the sandbox itself failed.
         """
-        key = _key(reference, answer)
+        key = self._key(reference, answer)
         if key not in self._verdicts:
             (report,) = self.sandbox.run_blocking([(answer, read_tests(reference))])
             self._keep(key, report.passed)
@@ -87,7 +91,7 @@ class ProgramTests:
 
     def known(self, reference: str, answer: str) -> bool:
         """Whether a verdict is at hand."""
-        return _key(reference, answer) in self._verdicts
+        return self._key(reference, answer) in self._verdicts
 
     async def check_expected(self) -> None:
         """Run all programs noted by `expect` whose verdict is not known, several at once.
@@ -100,11 +104,15 @@ class ProgramTests:
 
     async def check_all(self, pairs: Sequence[Pair]) -> None:
         """Make the verdicts of these programs known without blocking the event loop."""
-        unknown = {key: pair for pair in pairs if (key := _key(*pair)) not in self._verdicts}
+        unknown = {key: pair for pair in pairs if (key := self._key(*pair)) not in self._verdicts}
         if unknown:
             programs = [(code, read_tests(tests)) for tests, code in unknown.values()]
             async for place, report in self.sandbox.run_many(programs):
                 self._keep(list(unknown)[place], report.passed)
+
+    def _key(self, reference: str, answer: str) -> str:
+        text = f"{reference}\0{answer}" + (f"\0{self._limits}" if self._limits else "")
+        return blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
     def _keep(self, key: str, passed: bool) -> None:
         self._verdicts[key] = passed
@@ -113,10 +121,6 @@ class ProgramTests:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"program": key, "passed": passed}) + "\n")
-
-
-def _key(reference: str, answer: str) -> str:
-    return blake2b(f"{reference}\0{answer}".encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def tests_text(value: object) -> str:
