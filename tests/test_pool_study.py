@@ -108,6 +108,15 @@ def test_limits_are_those_of_all_problems_together(tmp_path, scripted_model):
     assert calls.max() > 3
 
 
+def test_a_limit_of_seconds_is_a_deadline_for_the_pool_as_for_a_problem(tmp_path, scripted_model):
+    both = {"strategies": [{"name": "pool_vote", "budgets": [8]}, {"name": "majority"}]}
+    limited = study(tmp_path, **both, limits={"calls": 3, "seconds": 5.0})
+    limits = {
+        len(plan.problem.members): plan.limits for plan in limited.plans(limited.spec.models[0])
+    }
+    assert limits == {0: {"calls": 3, "seconds": 5.0}, 16: {"calls": 3 * 16, "seconds": 5.0}}
+
+
 def test_other_problems_make_another_pool(tmp_path, scripted_model):
     few = [{"name": "chain", "problems": 8, "levels": [3, 5]}]
     pools = {"strategies": [{"name": "pool_vote", "budgets": [2]}]}

@@ -35,11 +35,29 @@ def test_a_study_reads_back_what_it_writes():
         {
             **LEAST, "title": 'quote " back \\ line \n', "limits": {"output_tokens": 50},
             "spend_limits": {"calls": 100.0}, "order": "finished",
-            "models": [{"name": "openai:x", "base_url": "http://h/v1", "temperature": 0.5}],
+            "models": [{"name": "openai:x", "base_url": "http://h/v1", "temperature": 0.5,
+                        "extra_body": {"top_k": 0, "a b": {"c": [1.5, True]}}},
+                       {"name": "transformers:x", "top_p": 0.9, "closing": ["</think>"]}],
             "strategies": [{"name": "beam", "m": 2, "budgets": [4, 8], "choose": "best"}],
+            "verifiers": [{"name": "prm", "model": "transformers:y", "aggregate": "min"}],
         }
     )  # fmt: skip
     assert parse_study(to_toml(rich)) == rich
+
+
+def test_each_kind_of_model_is_given_the_keys_that_it_takes():
+    both = {"max_tokens": 9, "concurrency": 3, "top_k": 5, "step_delimiter": "\n\n"}
+    names = ("openai:x", "transformers:x", "tiny-0.8m")
+    table = {**LEAST, "models": [{"name": name, **both} for name in names]}
+    given = [
+        {k for k, value in model.model_options().items() if value is not None}
+        for model in check_study(table).models
+    ]
+    assert given == [
+        {"max_tokens", "concurrency", "step_delimiter", "api"},
+        {"max_tokens", "top_k", "step_delimiter"},
+        {"max_tokens"},
+    ]
 
 
 def test_parameters_and_own_budgets_of_a_strategy():

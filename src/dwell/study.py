@@ -26,10 +26,9 @@ from dwell.driver.session import Session
 from dwell.errors import UsageError
 from dwell.generators.registry import make_generator, weak_scorer
 from dwell.ledger import Ledger
-from dwell.protocols import Continues, Generator, Strategy, Task, Verifier
+from dwell.protocols import Continues, Generator, Strategy, Task, Verifier, is_right
 from dwell.records import Answer, Problem, Usage
-from dwell.samples import is_right
-from dwell.sandbox import Sandbox
+from dwell.sandbox import Limits, Sandbox
 from dwell.study_file import JudgeSpec, ModelSpec, StudySpec, parse_study, to_toml
 from dwell.tasks import TASKS, FileTask, get_task, read_problems, recorded_problems
 from dwell.tasks.programs import ProgramTests
@@ -79,9 +78,10 @@ class Study:
         recorded: bool = False,
     ) -> None:
         self.spec, self.folder = spec, Path(folder)
-        self._programs = ProgramTests(
-            lambda: Sandbox(unsafe_local=unsafe_local), self.folder / VERDICTS
-        )
+        self._programs = {
+            limits: _programs(limits, self.folder / VERDICTS, unsafe_local)
+            for limits in {task.sandbox.limits() for task in spec.tasks}
+        }
         self.tasks: dict[str, Task] = _tasks(
             spec, self._programs, self.folder / PROBLEMS if recorded else None
         )
@@ -134,7 +134,8 @@ class Study:
         """
         watch = watch or Watch()
         if any(isinstance(task, FileTask) and task.costly for task in self.tasks.values()):
-            _ = self._programs.sandbox  # refused before anything is paid for
+            for programs in self._programs.values():
+                _ = programs.sandbox  # refused before anything is paid for
         with Ledger(self.ledger_path) as ledger:
             self._write_files()
             return asyncio.run(self._run(ledger, jobs, watch, check, window))
@@ -162,7 +163,8 @@ class Study:
 
     async def _check_programs(self, ledger: Ledger) -> None:
         """Run the programs among the answers and draws, once, so that analysis runs none."""
-        await self._programs.check_expected()
+        for programs in self._programs.values():
+            await programs.check_expected()
         problems = {problem.id: problem for problem in self.problems}
         for task in self.tasks.values():
             if isinstance(task, FileTask) and task.costly:
@@ -206,9 +208,12 @@ class Study:
             {name for _, _, strategy in self.spec.strategies_at() for name in strategy.verifiers()}
         )
         judges = {judge.name: judge for judge in self.spec.judges}
+        local = {verifier.name: verifier for verifier in self.spec.verifiers}
         return {
             name: _judge(judges[name])
             if name in judges
+            else make_verifier(local[name].model, **local[name].options())
+            if name in local
             else make_verifier(name, tasks=self.tasks, scorer=weak_scorer)
             for name in names
         }
@@ -217,12 +222,16 @@ class Study:
         """All runs on one model, problem by problem, so that draws in memory are shared.
 
         A pooled strategy makes one run a task and repetition, on the pool of the task's problems,
-        with the limits of all of them together. These come last: most of their draws are there.
+        with the limits of all of them together; but a limit of seconds is a deadline, and the
+        pool's is that of each problem. These come last: most of their draws are there.
         """
         points = [strategy for _, _, strategy in self.spec.strategies_at()]
         for problem in (*self.problems, *self.pools.values()):
             together = max(1, len(problem.members))
-            limits = {kind: limit * together for kind, limit in self.spec.limits.items()}
+            limits = {
+                kind: limit if kind == "seconds" else limit * together
+                for kind, limit in self.spec.limits.items()
+            }
             for repetition in range(self.spec.streams):
                 for strategy in points:
                     if strategy.pooled != bool(problem.members):
@@ -269,12 +278,7 @@ class Study:
 
 
 def _generator(model: ModelSpec, jobs: int) -> Generator:
-    options: dict[str, Any] = {
-        "temperature": model.temperature, "max_tokens": model.max_tokens
-    }  # fmt: skip
-    if model.name.startswith("openai:"):
-        options |= model.endpoint_options()
-    return make_generator(model.name, jobs=jobs, base_url=model.base_url, **options)
+    return make_generator(model.name, jobs=jobs, base_url=model.base_url, **model.model_options())
 
 
 def _judge(spec: JudgeSpec) -> Judge:
@@ -300,7 +304,18 @@ def _pool(task: str, problems: Sequence[Problem]) -> Problem:
     return Problem(id=name, prompt="", task=task, members=tuple(problems))
 
 
-def _tasks(spec: StudySpec, programs: ProgramTests, recorded: Path | None) -> dict[str, Task]:
+def _programs(limits: Limits, path: Path, unsafe_local: bool) -> ProgramTests:
+    """Where programs are run under these limits."""
+    return ProgramTests(
+        lambda: Sandbox(limits, unsafe_local=unsafe_local),
+        path,
+        limits="" if limits == Limits() else repr(limits),
+    )
+
+
+def _tasks(
+    spec: StudySpec, programs: Mapping[Limits, ProgramTests], recorded: Path | None
+) -> dict[str, Task]:
     """The study's tasks by name; those of files from the study's own record of them, if given."""
     found: dict[str, Task] = {}
     for task in spec.tasks:
@@ -318,7 +333,8 @@ def _tasks(spec: StudySpec, programs: ProgramTests, recorded: Path | None) -> di
             problems = read_problems(
                 task.file, task.name, checker=task.checker, template=task.template
             )
-        found[task.name] = FileTask(task.name, problems, task.checker or "exact", programs)
+        own = programs[task.sandbox.limits()]
+        found[task.name] = FileTask(task.name, problems, task.checker or "exact", own)
     return found
 
 

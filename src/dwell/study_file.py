@@ -6,7 +6,7 @@ streams = 1                      # independent repetitions
 budgets = [1, 4, 16, 64]         # values of each strategy's scale parameter
 
 [[models]]
-name = "tiny-0.8m"               # or "openai:NAME" with base_url
+name = "tiny-0.8m"               # or "openai:NAME" with base_url, or "transformers:FOLDER"
 
 [[tasks]]
 name = "chain"
@@ -18,6 +18,7 @@ name = "mine"
 file = "problems.jsonl"          # beside the study file
 checker = "maths"                # of rows that name none
 template = "{question}"          # optional, instead of a column `prompt`
+sandbox = { memory_mb = 1024 }   # optional: what a program may use, with the checker "code"
 
 [[strategies]]
 name = "best_of_n"               # further keys are its parameters
@@ -28,10 +29,15 @@ budgets = [1, 4]                 # optional, instead of the study's
 name = "strict"
 model = "openai:NAME"            # with base_url and the other keys of a model
 kind = "pointwise"               # or "critique", "pairwise", "group"
+
+[[verifiers]]                    # optional: reward models that torch runs
+name = "prm"
+model = "transformers:FOLDER"    # with `form`, `aggregate` and so on, see docs/local_models.md
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +48,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dwell.budget import check_limits
 from dwell.errors import UsageError
 from dwell.protocols import Strategy
+from dwell.sandbox.records import MIB, Limits
 from dwell.strategies import kind_of, make, parse
 from dwell.verifiers import VERIFIERS
 from dwell.verifiers.judge import COMPARING
@@ -54,8 +61,27 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: Keys of a model beyond its name and sampling, by the word before its name's colon.
+_OPTIONS = {
+    "openai": {
+        "api", "concurrency", "continuation", "shared_prefix", "requests_per_minute",
+        "tokens_per_minute", "timeout_seconds", "hedge_seconds", "usd_per_million_prompt_tokens",
+        "usd_per_million_cached_tokens", "usd_per_million_output_tokens", "step_delimiter",
+        "extra_body",
+    },
+    "transformers": {
+        "top_p", "top_k", "batch", "device", "dtype", "step_delimiter", "closing",
+    },
+}  # fmt: skip
+
+
+def _own_keys(model: str) -> set[str]:
+    """The keys that only models of one kind take."""
+    return _OPTIONS.get(model.partition(":")[0], set())
+
+
 class ModelSpec(_Table):
-    """One model: an embedded one, a folder of one, a scripted coin, or an endpoint's."""
+    """One model: embedded, a folder of such, a scripted coin, an endpoint's, or torch's."""
 
     name: str
     base_url: str | None = None
@@ -73,9 +99,18 @@ class ModelSpec(_Table):
     usd_per_million_cached_tokens: float | None = Field(default=None, ge=0)
     usd_per_million_output_tokens: float | None = Field(default=None, ge=0)
 
-    def endpoint_options(self) -> dict[str, Any]:
-        """What only an endpoint takes, as keywords; None = its default."""
-        return self.model_dump(exclude={"name", "base_url", "temperature", "max_tokens"})
+    extra_body: dict[str, Any] | None = None
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    batch: int | None = Field(default=None, ge=1)
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    step_delimiter: str | None = Field(default=None, min_length=1)
+    closing: tuple[str, ...] | None = None
+
+    def model_options(self) -> dict[str, Any]:
+        """What its class takes, as keywords; None = the class's default."""
+        return self.model_dump(include={"temperature", "max_tokens"} | _own_keys(self.name))
 
 
 class JudgeSpec(ModelSpec):
@@ -100,6 +135,44 @@ class JudgeSpec(ModelSpec):
         return self.model_dump(exclude={"model", *ModelSpec.model_fields} - {"name"})
 
 
+class SandboxSpec(_Table):
+    """What a program that is an answer may use, where `dwell.sandbox.Limits` do not fit."""
+
+    cpu_seconds: float = Field(default=Limits().cpu_seconds, gt=0)
+    wall_seconds: float | None = Field(default=None, gt=0)
+    memory_mb: int = Field(default=Limits().memory_bytes // MIB, ge=64)
+    disk_mb: int = Field(default=Limits().disk_bytes // MIB, ge=1)
+    processes: int = Field(default=Limits().processes, ge=1)
+
+    def limits(self) -> Limits:
+        """The limits; a program may wait for twice its processor time, unless told otherwise."""
+        return Limits(
+            cpu_seconds=self.cpu_seconds,
+            wall_seconds=self.wall_seconds or 2 * self.cpu_seconds,
+            memory_bytes=self.memory_mb * MIB,
+            disk_bytes=self.disk_mb * MIB,
+            processes=self.processes,
+        )
+
+
+class VerifierSpec(_Table):
+    """A reward model that torch runs, under a name of the study's own."""
+
+    name: str
+    model: str = Field(pattern=r"^transformers:.")
+    form: Literal["tag", "steps", "outcome"] | None = None
+    aggregate: Literal["last", "min", "prod", "mean"] = "last"
+    step_delimiter: str | None = Field(default=None, min_length=1)
+    separator: str | None = Field(default=None, min_length=1)
+    chat: bool | None = None
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+
+    def options(self) -> dict[str, Any]:
+        """What it is made with beside its model, as keywords."""
+        return self.model_dump(exclude={"model"}, exclude_none=True)
+
+
 class TaskSpec(_Table):
     """Problems of one built-in task family, or of a file.
 
@@ -112,6 +185,7 @@ class TaskSpec(_Table):
     file: str | None = None
     checker: str | None = None
     template: str | None = None
+    sandbox: SandboxSpec = SandboxSpec()
     levels: tuple[int, ...] | None = None
     split: Literal["test", "validation", "train"] = "test"
     seed: int = Field(default=0, ge=0)
@@ -119,7 +193,8 @@ class TaskSpec(_Table):
     @model_validator(mode="after")
     def _of_one_kind(self) -> TaskSpec:
         """Refuse keys of the other kind of task: they would do nothing."""
-        other = ("checker", "template") if self.file is None else ("levels", "split", "seed")
+        mine, of_family = ("checker", "template", "sandbox"), ("levels", "split", "seed")
+        other = mine if self.file is None else of_family
         fields = type(self).model_fields
         wrong = [key for key in other if getattr(self, key) != fields[key].default]
         if wrong:
@@ -143,6 +218,13 @@ class StrategySpec(BaseModel):
         return make(self.name, **params)
 
 
+class OwnVerifiers(_Table):
+    """Verifiers that a file describes: judges, and reward models that torch runs."""
+
+    judges: tuple[JudgeSpec, ...] = ()
+    verifiers: tuple[VerifierSpec, ...] = ()
+
+
 class StudySpec(_Table):
     """A whole study; see the module's docstring for the file."""
 
@@ -157,6 +239,7 @@ class StudySpec(_Table):
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     strategies: tuple[StrategySpec, ...] = Field(min_length=1)
     judges: tuple[JudgeSpec, ...] = ()
+    verifiers: tuple[VerifierSpec, ...] = ()
 
     def budgets_of(self, spec: StrategySpec) -> tuple[int, ...]:
         """The budgets at which a strategy runs, ascending."""
@@ -181,16 +264,57 @@ def read_study(path: Path) -> StudySpec:
     Raises:
         UsageError: no such file, broken TOML, an unknown key or a value out of range.
     """
+    spec = parse_study(_text_of(path), str(path))
+    return spec.model_copy(update={"tasks": tuple(_beside(path, task) for task in spec.tasks)})
+
+
+def read_verifiers(path: Path) -> OwnVerifiers:
+    """The judges and verifiers in a TOML file, such as a study's; other tables are left alone.
+
+    Raises:
+        UsageError: as `read_study`, or there is none.
+    """
+    table = _table_of(_text_of(path), str(path))
     try:
-        text = path.read_text(encoding="utf-8")
+        found = OwnVerifiers(**{k: table[k] for k in OwnVerifiers.model_fields if k in table})
+    except ValidationError as error:
+        raise _bad_form(error, str(path)) from error
+    if not (found.judges or found.verifiers):
+        raise UsageError(
+            f"A file of verifiers must have a table [[judges]] or [[verifiers]], but {path} has "
+            "none. Add one; `dwell run --help` shows the form."
+        )
+    _check_own(found.judges, found.verifiers)
+    return found
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise UsageError(
             f"A study file must be readable, but {path} is not ({reason}). "
             "Name an existing TOML file; `dwell run --help` shows one."
         ) from error
-    spec = parse_study(text, str(path))
-    return spec.model_copy(update={"tasks": tuple(_beside(path, task) for task in spec.tasks)})
+
+
+def _table_of(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"A study file must be TOML, but {name} is not: {error}. Mend that line."
+        ) from error
+
+
+def _bad_form(error: ValidationError, name: str) -> UsageError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return UsageError(
+        f"A study file must follow its form, but {name} does not at `{where}`: "
+        f"{first['msg'].lower()}. `dwell run --help` shows the form."
+    )
 
 
 def _beside(path: Path, task: TaskSpec) -> TaskSpec:
@@ -206,13 +330,7 @@ def parse_study(text: str, name: str = "study") -> StudySpec:
     Raises:
         UsageError: as `read_study`.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"A study file must be TOML, but {name} is not: {error}. Mend that line."
-        ) from error
-    return check_study(table, name)
+    return check_study(_table_of(text, name), name)
 
 
 def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
@@ -224,12 +342,7 @@ def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
     try:
         spec = StudySpec(**table)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"A study file must follow its form, but {name} does not at `{where}`: "
-            f"{first['msg'].lower()}. `dwell run --help` shows the form."
-        ) from error
+        raise _bad_form(error, name) from error
     spec.strategies_at()
     _check_judges(spec)
     for limits in (spec.limits, spec.spend_limits):
@@ -238,17 +351,25 @@ def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
     return spec
 
 
-def _check_judges(spec: StudySpec) -> None:
-    """Judges have names of their own, and those that compare are asked about groups."""
-    names = [judge.name for judge in spec.judges]
+def _check_own(judges: Sequence[JudgeSpec], verifiers: Sequence[VerifierSpec]) -> None:
+    """Verifiers have names of their own, and judges templates with every place."""
+    _check_own_names([*(j.name for j in judges), *(v.name for v in verifiers)])
+    for judge in judges:
+        check_template(judge.kind, judge.template or TEMPLATES[judge.kind])
+
+
+def _check_own_names(names: Sequence[str]) -> None:
     for name in names:
         if name in VERIFIERS or names.count(name) > 1:
             raise UsageError(
-                f"A judge must have a name of its own, but got {name!r} twice or as the name of "
-                f"a built-in verifier ({', '.join(VERIFIERS)}). Choose another name."
+                f"A judge or verifier must have a name of its own, but got {name!r} twice or as "
+                f"the name of a built-in verifier ({', '.join(VERIFIERS)}). Choose another name."
             )
-    for judge in spec.judges:
-        check_template(judge.kind, judge.template or TEMPLATES[judge.kind])
+
+
+def _check_judges(spec: StudySpec) -> None:
+    """Judges that compare are asked about groups."""
+    _check_own(spec.judges, spec.verifiers)
     comparing = {judge.name for judge in spec.judges if judge.kind in COMPARING}
     for _, _, strategy in spec.strategies_at():
         asked = strategy.verifiers() & comparing
@@ -338,14 +459,18 @@ def to_toml(spec: StudySpec) -> str:
     lines += [f"budgets = {_value(spec.budgets)}", f"order = {_value(spec.order)}"]
     for name in ("limits", "spend_limits"):
         if table := getattr(spec, name):
-            inner = ", ".join(f"{key} = {_value(value)}" for key, value in table.items())
-            lines.append(f"{name} = {{ {inner} }}")
-    for name in ("models", "tasks", "strategies", "judges"):
+            lines.append(f"{name} = {_value(table)}")
+    for name in ("models", "tasks", "strategies", "judges", "verifiers"):
         for item in getattr(spec, name):
             lines += ["", f"[[{name}]]"]
             values = item.model_dump(exclude_defaults=True, exclude_none=True)
             lines += [f"{key} = {_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _key(key: str) -> str:
+    """A key of TOML, quoted where it has to be."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
 
 
 def _value(value: Any) -> str:
@@ -354,6 +479,9 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{escaped}"'
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items())
+        return f"{{ {inner} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
     return repr(value)

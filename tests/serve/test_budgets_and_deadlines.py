@@ -126,8 +126,9 @@ async def test_every_call_failing_is_a_bad_gateway():
     assert caught.value.status_code == 502
 
 
-async def test_what_a_client_leaves_is_cancelled():
-    async with serving("majority:n=4", slow(30.0)) as (server, _, client):
+@pytest.mark.parametrize("strategy", ["majority:n=4", "sample"])
+async def test_what_a_client_leaves_is_cancelled(strategy):
+    async with serving(strategy, slow(30.0)) as (server, up, client):
         with pytest.raises(openai.APITimeoutError):
             await ask(client, timeout=0.2)
         for _ in range(100):
@@ -136,3 +137,34 @@ async def test_what_a_client_leaves_is_cancelled():
             await asyncio.sleep(0.02)
         assert not server._guard.in_flight
         assert 'dwell_runs_total{status="cancelled"} 1' in server._gauges.text(0)
+        assert 'dwell_spent_total{kind="attempts"} 0' not in server._gauges.text(0)
+        assert up.counts.requests == 1
+
+
+async def test_calls_that_a_deadline_ends_are_cancelled_and_counted_after_the_reply():
+    async with serving("majority:n=8", slow(30.0)) as (server, _, client):
+        calls = server._source._session.connector._acquired
+        with pytest.raises(openai.APIStatusError):
+            await ask(client, dwell={"ms": 200})
+        for _ in range(100):
+            if 'status="deadline"' in server._gauges.text(0):
+                break
+            await asyncio.sleep(0.02)
+        assert 'dwell_spent_total{kind="attempts"} 8' in server._gauges.text(0)
+        for _ in range(100):
+            if not calls:
+                break
+            await asyncio.sleep(0.02)
+        assert not calls
+
+
+async def test_what_has_not_been_sent_by_the_deadline_is_not_sent():
+    async with serving("majority:n=60", slow(30.0)) as (server, up, client):
+        server._source._pace._most = 0  # nothing gets its turn
+        server._source._pace._left = 3
+        with pytest.raises(openai.APIStatusError) as caught:
+            await ask(client, dwell={"ms": 200})
+        server._source._pace._most = 4
+        await asyncio.sleep(0.4)
+    assert caught.value.status_code == 504
+    assert up.counts.requests == 3

@@ -155,6 +155,17 @@ async def test_best_of_n_returns_the_best_scored_of_equal_answers():
     assert {(s["answer"], s["score"]) for s in reply.dwell["scores"]} == {("7", 0.6), ("8", 0.2)}
 
 
+async def test_log_probabilities_go_with_the_completion_that_is_returned():
+    async with serving("majority:n=3") as (_, _, client):
+        whole = await ask(client, logprobs=True)
+        stream = await ask(client, logprobs=True, stream=True)
+        chunks = [chunk async for chunk in stream]
+        without = await ask(client)
+    assert whole.choices[0].logprobs.content
+    assert chunks[-1].choices[0].logprobs.content
+    assert without.choices[0].logprobs is None
+
+
 async def test_a_stream_with_a_long_event_is_passed_through():
     async def reply(request, body):
         return await events(request, ["x" * 200_000])

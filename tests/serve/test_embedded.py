@@ -4,15 +4,13 @@ import openai
 import pytest
 from serve_world import ask, judges
 
-from dwell.errors import UsageError
 from dwell.generators import Scripted
+from dwell.generators.registry import make_generator
 from dwell.protocols import Outcome
 from dwell.records import Draw
 from dwell.serve import Server, Settings
-from dwell.serve.answers import answer_of, normalised
 from dwell.serve.embedded import Embedded
 from dwell.serve.judges import Judges
-from dwell.serve.settings import answer_pattern
 from dwell.strategies import parse
 from dwell.verifiers import make_verifier
 
@@ -86,37 +84,6 @@ async def test_a_strategy_may_say_that_it_is_not_sure():
     assert unsure.choices[0].message.refusal == "not sure"
 
 
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        (r"so \boxed{\frac{1}{2}} it is", r"\frac{1}{2}"),
-        (r"\boxed{1} then \boxed{2}", "2"),
-        (r"\boxed{1", r"\boxed{1"),
-        ("The answer is 1,234.50.", "1234.5"),
-        ("**Answer:** B", "b"),
-        ("#### -7", "-7"),
-        ("Paris", "paris"),
-        ("  PARIS. ", "paris"),
-        ("   ", None),
-        ("", None),
-        ("007", "7"),
-        ("-0.0", "0"),
-    ],
-)
-def test_answers_are_found_in_texts(text, answer):
-    assert answer_of({"content": text}) == answer
-
-
-def test_an_operators_pattern_finds_answers():
-    pattern = answer_pattern(r"^A(\d+)$")
-    assert answer_of({"content": "1+1=2\nA2\nA3\n"}, pattern=pattern) == "3"
-    assert answer_of({"content": "answer: 2"}, pattern=pattern) is None
-    with pytest.raises(UsageError, match="group"):
-        answer_pattern("A")
-    with pytest.raises(UsageError, match="pattern"):
-        answer_pattern("(")
-
-
 async def test_choices_of_one_request_are_different_draws():
     coin = Scripted.from_function(lambda context, index, rng: str(rng.random()), name="random")
     async with Server(Settings(model="m", strategy=parse("sample")), Embedded(coin)) as server:
@@ -126,20 +93,23 @@ async def test_choices_of_one_request_are_different_draws():
     assert len({c.message.content for c in (*reply.choices, *other.choices)}) == 16
 
 
-def test_equal_answers_are_equal_texts():
-    assert normalised("42") == normalised(" 42.00 ") == normalised("+42.")
-    assert normalised("4.2") != normalised("42")
-
-
 @pytest.mark.parametrize(
-    "message",
+    ("change", "message"),
     [
-        {"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
-        {"tool_calls": [{"function": "f"}]},
-        {"tool_calls": [3]},
-        {"content": None},
-        {},
+        ({"logprobs": True}, "log-probabilities"),
+        ({"extra_body": {"functions": [{"name": "f"}]}}, "no tools"),
+        ({"messages": [{"role": "user", "content": "letters"}]}, "reads only the characters"),
+        ({"stop": ["x"]}, "reads only the characters"),
     ],
 )
-def test_what_is_no_answer_has_no_vote(message):
-    assert answer_of(message) is None
+async def test_what_an_embedded_model_cannot_do_is_refused_by_name(change, message):
+    own = Settings(model="m", strategy=parse("sample"))
+    async with Server(own, Embedded(make_generator("tiny-0.2m")), judges=judges()) as server:
+        client = openai.AsyncOpenAI(base_url=server.url, api_key="x", max_retries=0)
+        problem = {"messages": [{"role": "user", "content": "1+2\n"}], **change}
+        with pytest.raises(openai.BadRequestError, match=message):
+            await ask(client, **problem)
+        problem = [{"role": "user", "content": "1+2\n"}]
+        reply = await ask(client, messages=problem, seed=-5, max_completion_tokens=2)
+        await client.close()
+    assert reply.usage.completion_tokens == 2

@@ -10,6 +10,7 @@ from serve_world import HELLO, ask, judges, post, serving, settings, slow
 
 from dwell.errors import UsageError
 from dwell.generators.fake_server import FakeServer
+from dwell.generators.scripted import Scripted
 from dwell.recordings import read_recordings
 from dwell.serve import Server
 from dwell.serve.journal import Journal
@@ -50,6 +51,7 @@ async def test_texts_are_recorded_where_asked_for(tmp_path):
         ({"correct": True}, [True, True, False]),
         ({"correct": False}, [False, False]),
         ({"answer": " 8.0 "}, [False, False, True]),
+        ({"answer": r"It is \boxed{8}"}, [False, False, True]),
     ],
 )
 async def test_feedback_labels_draws_for_planning(tmp_path, label, expected):
@@ -63,6 +65,19 @@ async def test_feedback_labels_draws_for_planning(tmp_path, label, expected):
     assert [line["correct"] for line in lines] == expected
     (recording,) = read_recordings(tmp_path / "labelled.jsonl").recordings
     assert recording.sizes.tolist() == [len(expected)]
+
+
+async def test_a_right_answer_in_json_keeps_its_letters(tmp_path):
+    replies = Scripted.from_function(
+        lambda _, i, __: ('{"a": "X"}', '{"a": "x"}')[i % 2], name="j"
+    )
+    asked = {"response_format": {"type": "json_object"}}
+    async with serving("majority:n=2", replies, journal=Journal(tmp_path)) as (server, _, client):
+        reply = await ask(client, **asked)
+        body = {"id": reply.id, "answer": '{ "a": "X" }'}
+        assert (await post(server, "/dwell/feedback", body=body))[0] == 200
+    lines = [json.loads(line) for line in (tmp_path / "labelled.jsonl").read_text().splitlines()]
+    assert [line["correct"] for line in lines] == [True, False]
 
 
 async def test_bad_feedback_is_refused(tmp_path):

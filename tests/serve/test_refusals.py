@@ -7,7 +7,17 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
-from serve_world import HELLO, SCRIPT, ask, post, serving, settings, slow
+from serve_world import (
+    HELLO,
+    SCRIPT,
+    ask,
+    chat,
+    post,
+    scripted_upstream,
+    serving,
+    settings,
+    slow,
+)
 
 from dwell.errors import UsageError
 from dwell.generators.fake_server import FakeServer
@@ -31,6 +41,13 @@ GOOD = {"model": "m", "messages": HELLO}
         ({"seed": 1.5}, 400, "invalid_seed"),
         ({"max_tokens": -1}, 400, "invalid_max_tokens"),
         ({"temperature": "hot"}, 400, "invalid_temperature"),
+        ({"seed": 2**70}, 400, "invalid_seed"),
+        ({"stop": 5}, 400, "invalid_stop"),
+        ({"stop": ["a", 5]}, 400, "invalid_stop"),
+        ({"stream": "false"}, 400, "invalid_stream"),
+        ({"messages": [{"role": "user", "content": 5}]}, 400, "invalid_messages"),
+        ({"dwell": {"abstain": "maybe"}}, 400, "invalid_abstain"),
+        ({"dwell": {"samples": 0.5}}, 400, "invalid_samples"),
         ({"dwell": {"colour": "red"}}, 400, "invalid_dwell"),
         ({"dwell": "fast"}, 400, "invalid_dwell"),
         ({"dwell": {"ms": -5}}, 400, "invalid_ms"),
@@ -170,3 +187,30 @@ async def test_an_unknown_path_is_an_error_in_the_protocols_form():
     async with serving() as (server, _, _):
         status, body = await post(server, "/nothing", body={})
     assert (status, body["error"]["type"]) == (404, "invalid_request_error")
+    assert "/nothing" in body["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_completion_tokens": None, "max_tokens": None, "n": None, "seed": None},
+        {"temperature": None, "stop": None, "stream": None, "dwell": None},
+        {"stop": ["x", "y"], "max_completion_tokens": 50},
+        {"user": "someone", "service_tier": "auto", "logit_bias": {"1": 5}, "frobnicate": [1]},
+        {"seed": -5, "dwell": {"strategy": "majority:n=2", "ms": 5000}},
+    ],
+)
+async def test_what_the_protocol_allows_is_served(change):
+    async with serving() as (server, _, _):
+        status, body = await post(server, body={**GOOD, **change})
+    assert status == 200
+    assert body["choices"][0]["message"]["content"]
+
+
+async def test_an_upstream_that_does_not_stream_is_named():
+    async def whole(request, body):
+        return chat({"content": "whole"})
+
+    async with scripted_upstream(whole) as (server, _, _):
+        status, body = await post(server, body={**GOOD, "stream": True})
+    assert (status, body["error"]["message"]) == (502, "upstream: it does not stream")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 
 from dwell.errors import UsageError
 from dwell.protocols import Task, Verifier
+from dwell.serve.arrivals import Waking
 from dwell.serve.draws import Source
 from dwell.serve.embedded import Embedded
 from dwell.serve.journal import Journal
@@ -23,10 +25,12 @@ from dwell.serve.upstream import Upstream
 from dwell.strategies import parse
 from dwell.strategies.planned import Planned
 from dwell.tasks import get_task
-from dwell.verifiers import VERIFIERS, make_verifier
+from dwell.verifiers import VERIFIERS, Judge, make_verifier
 
 #: Verifiers that every server has; they need no other model.
 FREE_VERIFIERS = ("agreement", "process", "self_certainty", "worst_surprisal")
+#: Objects made and not freed between two looks for garbage, and how often the older are looked at.
+GARBAGE = (5_000, 100, 50)
 
 HELP = """Serve a strategy or a plan: an OpenAI-compatible server in front of yours.
 
@@ -45,6 +49,8 @@ deadline: extra_body={"dwell": {"strategy": "majority:n=4", "ms": 2000}}.
 @click.option("--model", required=True, help="The model's name there; or an embedded one.")
 @click.option("--strategy", help="As NAME:KEY=VALUE,...  [default: sample, which passes through]")
 @click.option("--plan", type=click.Path(path_type=Path), help="What `dwell plan --out` wrote.")
+@click.option("--verifiers", type=click.Path(path_type=Path),
+              help="TOML file with [[judges]] or [[verifiers]], as a study's.")  # fmt: skip
 @click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True,
               help="Variable with the key of --upstream.")  # fmt: skip
 @click.option("--client-keys-env", help="Variable with the keys of clients, with commas.")
@@ -73,7 +79,9 @@ deadline: extra_body={"dwell": {"strategy": "majority:n=4", "ms": 2000}}.
               help="How long to wait for requests in flight when stopped.")  # fmt: skip
 def serve(model: str, **options: Any) -> None:
     """Serve until stopped."""
-    asyncio.run(_serve(model, options))
+    selector = Waking()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(_serve(model, {**options, "arrived": selector.arrived}))
 
 
 async def _serve(model: str, options: dict[str, Any]) -> None:
@@ -82,7 +90,10 @@ async def _serve(model: str, options: dict[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    gc.freeze()  # what was imported lives as long as the process: no pause to look through it
+    # What was imported lives as long as the process: no pause to look through it. Thousands of
+    # calls in flight are no garbage either; at Python's own pace a sixth of the time goes there.
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
     async with server:
         click.echo(
             f"Serving {model} by {server.settings.strategy.spec()} at {server.url} (Ctrl-C stops)",
@@ -133,11 +144,12 @@ def make_server(model: str, options: dict[str, Any]) -> Server:
     return Server(
         settings,
         source,
-        judges=_judges(settings),
+        judges=_judges(settings, options),
         journal=None if folder is None else Journal(folder, record=options["record"]),
         task=options["task"],
         host=options["host"],
         port=options["port"],
+        arrived=options.get("arrived", time.monotonic),
     )
 
 
@@ -156,10 +168,24 @@ def _source(settings: Settings, options: dict[str, Any], task: Task | None) -> S
     return Embedded(registry.make_generator(settings.model), task, settings.answer_pattern)
 
 
-def _judges(settings: Settings) -> Judges:
-    """The verifiers that cost nothing, and those of the strategy."""
+def _judges(settings: Settings, options: dict[str, Any]) -> Judges:
+    """The verifiers that cost nothing, those of the strategy, and the operator's own."""
     names = {*FREE_VERIFIERS, *(settings.strategy.verifiers() & set(VERIFIERS))}
     if "exact" in settings.strategy.verifiers():
         raise UsageError("The verifier exact reads reference answers; live requests have none.")
     found: dict[str, Verifier] = {name: make_verifier(name) for name in sorted(names)}
+    if options.get("verifiers"):
+        own = import_module("dwell.study_file").read_verifiers(options["verifiers"])
+        found |= {spec.name: _judge(spec, options) for spec in own.judges}
+        found |= {v.name: make_verifier(v.model, **v.options()) for v in own.verifiers}
     return Judges(found)
+
+
+def _judge(spec: Any, options: dict[str, Any]) -> Judge:
+    """A judge; one of an endpoint's models without an address is at --upstream, with its key."""
+    model = spec.as_model()
+    own: dict[str, Any] = {"base_url": model.base_url}
+    if model.base_url is None and model.name.startswith("openai:"):
+        own = {"base_url": options["upstream"], "api_key_env": options["api_key_env"]}
+    make_generator = import_module("dwell.generators.registry").make_generator
+    return Judge(make_generator(model.name, **own, **model.model_options()), **spec.options())

@@ -31,6 +31,7 @@ HEADERS = {
 _OURS = frozenset({"model", "n", "seed", "stream", "stream_options", "dwell", "best_of", "store"})
 #: Largest whole number that a client's strategy may name: it may size an array.
 MOST_PARAMETER = 65_536
+MOST_SEED = 2**63
 _ROLES = {"developer": "system"}
 
 
@@ -100,24 +101,32 @@ class Asked:
     @property
     def max_tokens(self) -> int | None:
         """The client's cap on a completion."""
-        found = self.body.get("max_completion_tokens", self.body.get("max_tokens"))
+        found = self.body.get("max_completion_tokens")
+        found = self.body.get("max_tokens") if found is None else found
         return found if isinstance(found, int) else None
 
     @property
+    def stops(self) -> tuple[str, ...]:
+        """The client's stop texts."""
+        given = self.body.get("stop") or ()
+        return (given,) if isinstance(given, str) else tuple(given)
+
+    @property
     def plain(self) -> bool:
-        """Whether one draw answers it, so that the draw can be passed on as it is written."""
-        params = self.strategy.params()
-        return self.strategy.name == "sample" and params["n"] == 1 and self.n == 1
+        """Whether a draw a choice answers it: there is nothing to decide between them."""
+        return _is_plain(self.strategy)
 
     def messages(self) -> list[tuple[str, str]]:
         """(role, text) of the conversation, for models that read text alone.
 
         Raises:
-            Refused: a message has another form, or there are tools.
+            Refused: a message has another form, or tools or log-probabilities are asked for.
         """
+        if self.body.get("logprobs"):
+            raise Refused(400, "unsupported", "This model tells no log-probabilities.")
         if not self.chat:
             return [("user", self.text)]
-        if self.body.get("tools") or self.as_json:
+        if self.as_json or any(self.body.get(name) for name in ("tools", "functions")):
             raise Refused(400, "unsupported", "This model has no tools and no JSON mode.")
         found = []
         for message in self.body["messages"]:
@@ -150,12 +159,16 @@ def read_asked(raw: bytes, headers: Mapping[str, str], *, chat: bool, settings: 
     _check_model(body, settings)
     wanted = _wanted(body, headers)
     strategy = _strategy(wanted.get("strategy"), settings)
-    seed, n = body.get("seed"), body.get("n")
-    if seed is not None and not _whole(seed):
-        raise Refused(400, "invalid_seed", "`seed` must be a whole number.")
-    if n is not None and not (_whole(n) and 1 <= n <= settings.most_choices):
-        raise Refused(400, "invalid_n", f"`n` must be from 1 to {settings.most_choices}.")
+    seed, n, stream = body.get("seed"), body.get("n"), body.get("stream")
+    if seed is not None and not (_whole(seed) and -MOST_SEED <= seed < MOST_SEED):
+        raise Refused(400, "invalid_seed", "`seed` must be a whole number of 64 bits.")
+    if stream is not None and not isinstance(stream, bool):
+        raise Refused(400, "invalid_stream", "`stream` must be true or false.")
+    most = settings.most_samples if _is_plain(strategy) else settings.most_choices
+    if n is not None and not (_whole(n) and 1 <= n <= most):
+        raise Refused(400, "invalid_n", f"`n` must be from 1 to {most}.")
     _check_numbers(body)
+    _check_stop(body.get("stop"))
     text = _text(body, chat)
     options = body.get("stream_options")
     return Asked(
@@ -165,13 +178,17 @@ def read_asked(raw: bytes, headers: Mapping[str, str], *, chat: bool, settings: 
         text=text,
         n=n or 1,
         seed=seed,
-        stream=bool(body.get("stream")),
+        stream=bool(stream),
         include_usage=isinstance(options, Mapping) and bool(options.get("include_usage")),
         strategy=strategy,
         limits=_limits(wanted, settings),
         deadline_seconds=_deadline(wanted, settings),
-        abstain=_flag(wanted.get("abstain")),
+        abstain=_flag(wanted.get("abstain"), "abstain"),
     )
+
+
+def _is_plain(strategy: Strategy) -> bool:
+    return strategy.name == "sample" and strategy.params()["n"] == 1
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -205,6 +222,12 @@ def _check_numbers(body: Mapping[str, Any]) -> None:
         raise Refused(400, "invalid_temperature", "`temperature` must be at least 0.")
 
 
+def _check_stop(stop: Any) -> None:
+    texts = stop if isinstance(stop, list) else [stop or ""]
+    if not all(isinstance(text, str) for text in texts) or "" in texts[1:]:
+        raise Refused(400, "invalid_stop", "`stop` must be a text or a list of texts.")
+
+
 def _text(body: Mapping[str, Any], chat: bool) -> str:
     if not chat:
         prompt = body.get("prompt")
@@ -218,6 +241,8 @@ def _text(body: Mapping[str, Any], chat: bool) -> str:
         raise Refused(400, "invalid_messages", "`messages` must be a list with a message.")
     if not all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in messages):
         raise Refused(400, "invalid_messages", "Every message needs a `role`.")
+    if not all(isinstance(m.get("content"), str | list | None) for m in messages):
+        raise Refused(400, "invalid_messages", "`content` must be a text or a list of parts.")
     texts = [text_of(m.get("content")) for m in messages if m["role"] == "user"]
     return (texts[-1] or "") if texts else ""
 
@@ -255,6 +280,8 @@ def _strategy(wanted: Any, settings: Settings) -> Strategy:
 
 def _limits(wanted: Mapping[str, Any], settings: Settings) -> dict[str, float]:
     samples = _amount(wanted, "samples")
+    if samples is not None and samples < 1:
+        raise Refused(400, "invalid_samples", "`samples` must be at least 1.")
     limits: dict[str, float] = {"calls": min(samples or math.inf, settings.most_samples)}
     if (tokens := _amount(wanted, "tokens")) is not None:
         limits["output_tokens"] = tokens
@@ -284,8 +311,12 @@ def _amount(wanted: Mapping[str, Any], name: str) -> float | None:
     return value
 
 
-def _flag(value: Any) -> bool:
-    return value is True or (isinstance(value, str) and value.lower() in ("1", "true", "yes"))
+def _flag(value: Any, name: str) -> bool:
+    """Yes or no, from JSON or a header."""
+    said = str(value).lower()
+    if value is not None and said not in ("1", "true", "yes", "0", "false", "no"):
+        raise Refused(400, f"invalid_{name}", f"`{name}` must be true or false.")
+    return said in ("1", "true", "yes")
 
 
 def _whole(value: Any) -> bool:

@@ -10,6 +10,7 @@ from dwell.protocols import Attempt
 from dwell.records import Draw, Problem
 from dwell.requests import Generate
 from dwell.serve.asking import Asked
+from dwell.serve.deadlines import Due
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Call:
         indices: which draws of their key.
         seeds: a seed each; None where the client gave none and the model draws as it likes.
         max_tokens: cap on each; None = the model's own.
+        due: when the reply is; what has not been sent by then is not sent. None = whenever.
     """
 
     asked: Asked
@@ -48,6 +50,7 @@ class Call:
     indices: Sequence[int]
     seeds: Sequence[int] | None
     max_tokens: int | None
+    due: Due | None = None
 
 
 class Source(Protocol):
@@ -66,7 +69,10 @@ class Source(Protocol):
     most_together: int
 
     async def draw(self, call: Call) -> tuple[list[LiveDraw], list[Attempt]]:
-        """The draws of a call, as many as came (at least one), and its failed tries."""
+        """The draws of a call, as many as came, and its failed tries.
+
+        There is at least one draw, unless the time was over before the call was sent.
+        """
         ...
 
     async def open(self) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from dwell.keys import draw_seeds
 from dwell.protocols import Attempt, GenerateWork, Generator, Task
 from dwell.records import Answer, Context, Draw, Problem
-from dwell.serve.answers import answer_of
-from dwell.serve.asking import Asked, Refused
+from dwell.serve.asking import Asked
 from dwell.serve.draws import Call, LiveDraw
+from dwell.tasks.answers import vote_key
 
 Extract = Callable[[Problem, str], Answer]
 
@@ -26,7 +26,7 @@ class Embedded:
 
     Args:
         generator: makes the draws.
-        task: extracts answers; None = what a completion says, see `dwell.serve.answers`.
+        task: extracts answers; None = what a completion says, see `dwell.tasks.answers.vote_key`.
         pattern: the operator's, for answers without a task.
     """
 
@@ -62,10 +62,11 @@ class Embedded:
             n=len(call.indices),
             temperature=None if temperature is None else float(temperature),
             max_tokens=call.max_tokens or request.max_tokens,
-            stop=(*request.stop, *_stops(asked)),
+            stop=(*request.stop, *asked.stops),
         )
         count = len(call.indices)
-        seeds = call.seeds or draw_seeds(call.key, call.indices[0], count)
+        given = [seed % 2**64 for seed in call.seeds or ()]
+        seeds = given or draw_seeds(call.key, call.indices[0], count)
         work = GenerateWork(
             request=wanted,
             seeds=seeds,
@@ -86,7 +87,7 @@ class Embedded:
         if draw.status == "step":
             answer = None
         elif self._task is None:
-            answer = answer_of({"content": text}, pattern=self._pattern)
+            answer = vote_key(text, pattern=self._pattern)
         else:
             answer = self._task.extract(call.problem, text)
         return LiveDraw(**values, choice=_choice(call.asked, text, draw.status), answer=answer)
@@ -97,16 +98,3 @@ def _choice(asked: Asked, text: str, status: str) -> Mapping[str, Any]:
     if asked.chat:
         return {"message": {"role": "assistant", "content": text}, "finish_reason": reason}
     return {"text": text, "finish_reason": reason}
-
-
-def _stops(asked: Asked) -> tuple[str, ...]:
-    """The client's stop texts.
-
-    Raises:
-        Refused: they are none.
-    """
-    given = asked.body.get("stop") or ()
-    stops = (given,) if isinstance(given, str) else tuple(given)
-    if not all(isinstance(stop, str) and stop for stop in stops):
-        raise Refused(400, "invalid_stop", "`stop` must be a text or a list of texts.")
-    return stops

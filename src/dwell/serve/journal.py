@@ -16,12 +16,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from dwell.keys import key_hash
+from dwell.keys import canonical_json, key_hash
 from dwell.ledger import Ledger, storable
-from dwell.serve.answers import canonical_json, normalised
 from dwell.serve.asking import Asked, Refused
 from dwell.serve.draws import Source
-from dwell.serve.live import Ended
+from dwell.serve.ended import Ended
+from dwell.tasks.answers import vote_key
 
 LEDGER, LABELLED = "ledger.db", "labelled.jsonl"
 #: Requests whose draws are held for labels; the oldest is forgotten first.
@@ -92,7 +92,9 @@ class Journal:
         rows = [
             _Row(self._shown(d.answer), d.output_tokens, d.seconds, d.usd) for d in ended.draws
         ]
-        self._held[name] = (self._shown(ended.answer), rows)
+        # A label is about what was shown, which a strategy that declines did not give.
+        shown = ended.answer if ended.chosen is None else ended.chosen.answer
+        self._held[name] = (self._shown(shown), rows)
         if len(self._held) > MOST_HELD:
             self._held.popitem(last=False)
 
@@ -112,11 +114,14 @@ class Journal:
         if name not in self._held:
             raise Refused(404, "unknown_id", "No reply of that id is remembered.")
         given, rows = self._held[name]
-        right = self._shown(normalised(answer)) if answer is not None else given
+        right = {given}
+        if answer is not None:  # as a text or as JSON: whichever the votes were counted on
+            keys = (vote_key(answer), vote_key(answer, as_json=True))
+            right = {self._shown(key) for key in keys if key is not None}
         kept = [
-            (i, row, row.answer == right and correct is not False)
+            (i, row, row.answer in right and correct is not False)
             for i, row in enumerate(rows)
-            if answer is not None or correct or row.answer == right
+            if answer is not None or correct or row.answer in right
         ]
         lines = [
             json.dumps(

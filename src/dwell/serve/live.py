@@ -8,8 +8,8 @@ asked for: its cap is reserved, and what does not fit is never sent.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from bisect import bisect, insort
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,77 +23,13 @@ from dwell.keys import draw_seeds, rng_seed
 from dwell.protocols import Attempt, VerifyWork
 from dwell.records import Usage
 from dwell.requests import Generate, Request, Verify
-from dwell.serve.asking import Asked, Refused
+from dwell.serve.asking import Asked
+from dwell.serve.deadlines import Due
 from dwell.serve.draws import Call, LiveDraw, Source
+from dwell.serve.ended import Ended
 from dwell.serve.judges import Judges
 from dwell.serve.session import LiveKey, LiveSession, as_problem, keys_of
 from dwell.serve.settings import Settings
-
-#: What a deadline has put an end to is cancelled so much later: the replies come first.
-CANCEL_SECONDS = 0.05
-
-
-class Punctuality:
-    """How long before a deadline a reply must be begun so that it is there in time.
-
-    5 ms, twice as much as replies were late of late, and a millisecond for every other reply that
-    is due in the quarter of a second before: a busy server stops earlier, by at most a fifth of
-    the deadline. Lateness is forgotten by a fiftieth with each reply.
-    """
-
-    def __init__(self) -> None:
-        self._late = 0.0
-        self._due: list[float] = []
-
-    def begin_by(self, begun: float, seconds: float) -> float:
-        """When to begin the reply to a request of that time with that deadline."""
-        due = begun + seconds
-        others = bisect(self._due, due) - bisect(self._due, due - 0.25)
-        insort(self._due, due)
-        return due - min(0.005 + 2 * self._late + 0.001 * others, seconds / 5)
-
-    def forget(self, begun: float, seconds: float) -> None:
-        """A request with a deadline is not waited for any more."""
-        place = bisect(self._due, begun + seconds) - 1
-        del self._due[place]
-
-    def replied(self, planned: float) -> None:
-        """Note a reply that is ready now and should have been begun as planned."""
-        late = max(0.0, time.monotonic() - planned)
-        self._late = max(late, 0.98 * self._late)
-
-
-@dataclass(slots=True, kw_only=True)
-class Ended:
-    """What became of a run.
-
-    Attributes:
-        status: "done", "out_of_budget", "deadline" or "failed: why".
-        answer: the canonical answer chosen; None = the strategy declined, or had none.
-        chosen: the draw that carries it.
-        votes: canonical answers by number of draws.
-        scores: (answer, score) of every candidate that a verifier scored.
-        draws: everything that arrived, oldest first.
-        attempts: failed and cancelled calls.
-        charged: what the strategy used.
-        spent: what was paid for: charged, and calls that failed or came too late.
-        seconds: of the run.
-        num_requests: how many requests the strategy made.
-        digest: names them.
-    """
-
-    status: str
-    answer: str | None
-    chosen: LiveDraw | None
-    votes: Counter[str]
-    scores: list[tuple[str | None, float]]
-    draws: list[LiveDraw]
-    attempts: list[Attempt]
-    charged: Usage
-    spent: Usage
-    seconds: float
-    num_requests: int
-    digest: bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +52,7 @@ class Live:
         judges: score them.
         settings: the server's.
         begun: when the request arrived, on the monotonic clock.
-        punctuality: the server's, for deadlines.
+        due: when its reply is; None = whenever.
         task: name of the task whose checker extracts answers, "" = none.
     """
 
@@ -127,13 +63,11 @@ class Live:
         judges: Judges,
         settings: Settings,
         begun: float,
-        punctuality: Punctuality,
+        due: Due | None = None,
         task: str = "",
     ) -> None:
         self.asked, self._source, self._judges, self._settings = asked, source, judges, settings
-        self._begun, self._punctuality = begun, punctuality
-        seconds = asked.deadline_seconds
-        self._end_by = None if seconds is None else punctuality.begin_by(begun, seconds)
+        self._begun, self._due = begun, due
         self._problem = as_problem(asked.id, asked.text, task)
         strategy = asked.strategy
         seed = asked.id if asked.seed is None else f"seed:{asked.seed}"
@@ -153,6 +87,8 @@ class Live:
         self._queue: deque[tuple[Unit, list[int]]] = deque()
         self._flights: set[_Flight] = set()
         self._wake = asyncio.Event()
+        if due is not None:
+            due.tell(self._wake.set)
         self._draws: list[LiveDraw] = []
         self._scores: list[tuple[str | None, float]] = []
         self._by_text: dict[str, float] = {}
@@ -164,53 +100,37 @@ class Live:
     # ---- the run ---------------------------------------------------------------------------
 
     async def run(self) -> Ended:
-        """Run to an answer, a limit or the deadline; what is in flight is cancelled.
+        """Run to an answer, a limit or the deadline; what is in flight is for `abandon` to end.
 
         Raises:
             Refused: the model cannot serve this request at all.
         """
         session = self._session
-        status = ""
-        try:
-            session.start()
-            while session.status == "running":
-                self._send()
-                if self._fatal is not None:
-                    raise self._fatal
-                session.pump()
-                if session.status != "running" or session.outbox:
-                    continue
-                if not await self._wait():
-                    status = "deadline"
-                    self._end_by_deadline()
-        finally:
-            self._abandon("deadline" if status else "cancelled")
-        return self.ended(status or session.status)
+        session.start()
+        while session.status == "running":
+            if self._is_due:
+                seconds = time.monotonic() - self._begun
+                session.end("seconds", seconds, self.asked.deadline_seconds or 0.0)
+                return self.ended("deadline")
+            self._send()
+            if self._fatal is not None:
+                raise self._fatal
+            session.pump()
+            if session.status == "running" and not session.outbox:
+                await self._wake.wait()
+                self._wake.clear()
+                session.pump()  # what is here counts, though the time be over
+        return self.ended(session.status)
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the reply is to be begun, with what there is."""
+        return self._due is not None and self._due.over
 
     def _checked(self, request: Request) -> Request:
         if not isinstance(request, Generate | Verify):
             raise DwellError(f"A server serves no {type(request).__name__} requests.")
         return request
-
-    async def _wait(self) -> bool:
-        """Wait until something arrives; False at the deadline."""
-        self._wake.clear()
-        if self._end_by is None:
-            await self._wake.wait()
-            return True
-        left = self._end_by - time.monotonic()
-        if left <= 0:
-            return False
-        try:
-            async with asyncio.timeout(left):
-                await self._wake.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    def _end_by_deadline(self) -> None:
-        limit = self.asked.deadline_seconds or 0.0
-        self._session.end("seconds", time.monotonic() - self._begun, limit)
 
     # ---- sending ---------------------------------------------------------------------------
 
@@ -221,7 +141,7 @@ class Live:
             units, session.outbox = session.outbox, []
             for unit in units:
                 if isinstance(unit.request, Verify):
-                    self._start(unit, range(len(unit.draws)), self._verify(unit), {})
+                    self._send_verify(unit)
                 else:
                     self._queue.append((unit, list(range(len(unit.draws)))))
             if not self._queue:
@@ -238,6 +158,29 @@ class Live:
                 self._session.cut(unit, over, self._used[over], self.asked.limits[over])
             elif over is not None:
                 return
+
+    def _send_verify(self, unit: Unit) -> None:
+        """Ask a verifier; a judge, whose tokens are paid for, if the limits have room for it."""
+        request = unit.request
+        assert isinstance(request, Verify)
+        count = len(unit.draws) // max(1, len(unit.keys))
+        work = [
+            VerifyWork(
+                candidates=key.candidates,
+                problem=self._problem,
+                mode=request.mode,
+                seeds=draw_seeds(key.hash, 0, count),
+            )
+            for key in unit.keys
+            if isinstance(key, LiveKey)
+        ]
+        reserved = self._judges.most(request.verifier, work, self.asked.limits)
+        over = self._over(reserved)
+        if over is None:
+            places = range(len(unit.draws))
+            self._start(unit, places, self._verify(unit, work), reserved)
+        else:
+            self._session.cut(unit, over, self._used[over], self.asked.limits[over])
 
     def _send_some(self, unit: Unit, places: list[int]) -> str | None:
         """Send the first of the places in one call; or the kind of limit that forbids it."""
@@ -289,7 +232,7 @@ class Live:
 
     def _over(self, reserved: dict[str, float]) -> str | None:
         for kind, limit in self.asked.limits.items():
-            if self._used[kind] + self._held(kind) + reserved[kind] > limit:
+            if self._used[kind] + self._held(kind) + reserved.get(kind, 0.0) > limit:
                 return kind
         return None
 
@@ -324,6 +267,7 @@ class Live:
             indices=indices,
             seeds=self._seeds(key.hash, indices),
             max_tokens=self._least(cap, request.max_tokens),
+            due=self._due,
         )
         draws, attempts = await self._source.draw(call)
         self._attempts += attempts
@@ -359,21 +303,11 @@ class Live:
         if not unit.missing:
             self._session.complete(unit)
 
-    async def _verify(self, unit: Unit) -> None:
+    async def _verify(self, unit: Unit, work: Sequence[VerifyWork]) -> None:
         request = unit.request
         assert isinstance(request, Verify)
-        count = len(unit.draws) // max(1, len(unit.keys))
-        work = [
-            VerifyWork(
-                candidates=key.candidates,
-                problem=self._problem,
-                mode=request.mode,
-                seeds=draw_seeds(key.hash, 0, count),
-            )
-            for key in unit.keys
-            if isinstance(key, LiveKey)
-        ]
         outcomes = await self._judges.score(request.verifier, work)
+        paid = self._judges.paid(request.verifier)
         place = 0
         for item, outcome in zip(work, outcomes, strict=True):
             self._attempts += outcome.attempts
@@ -381,37 +315,45 @@ class Live:
             for draw in outcome.draws:
                 self._verifier_tokens += draw.output_tokens
                 self._verifier_usd += draw.usd
+                if paid:
+                    self._used["output_tokens"] += draw.output_tokens
+                    self._used["usd"] += draw.usd
                 self._fill(unit, place, draw)
                 place += 1
 
     def _note_scores(self, item: VerifyWork, values: Sequence[float | None]) -> None:
         """Remember what a candidate scored: the text that goes back is the best of its answer."""
         for candidate, value in zip(item.candidates, values, strict=False):
-            if value is not None and value == value:
-                self._by_text[candidate.text] = value
-                self._scores.append((candidate.answer, value))
+            score = math.nan if value is None else value
+            self._scores.append((candidate.answer, score))
+            if not math.isnan(score):
+                self._by_text[candidate.text] = score
 
     # ---- the end ---------------------------------------------------------------------------
 
-    def _abandon(self, why: str) -> None:
-        """Cancel what is on its way, and account for it."""
-        if self.asked.deadline_seconds is not None:
-            self._punctuality.forget(self._begun, self.asked.deadline_seconds)
-        flights = list(self._flights)
-        if why == "deadline":
-            assert self._end_by is not None
-            self._punctuality.replied(self._end_by)
-            asyncio.get_running_loop().call_later(CANCEL_SECONDS, _cancel, flights)
-        else:
-            for flight in flights:
-                flight.task.cancel()
+    def abandon(self, ended: Ended) -> list[asyncio.Task[None]]:
+        """The calls that are still on their way, to be cancelled.
+
+        They are accounted for as attempts, and so is what came after the run had ended.
+        """
+        why = "deadline" if ended.status == "deadline" else "cancelled"
+        for draw in self._draws[len(ended.draws) :]:
+            usage = Usage(
+                prompt_tokens=draw.prompt_tokens, output_tokens=draw.output_tokens, usd=draw.usd
+            )
+            ended.attempts.append(Attempt(outcome=f"{why}: it came too late", usage=usage))
+        flights = [flight for flight in self._flights if not flight.task.done()]
         for flight in flights:
-            if isinstance(flight.unit.request, Generate):
-                usage = Usage(seconds=time.monotonic() - flight.begun)
-                index = flight.unit.first[0] + flight.places[0]
-                self._attempts.append(
-                    Attempt(outcome=why, usage=usage, estimated=True, index=index)
+            generates = isinstance(flight.unit.request, Generate)
+            ended.attempts.append(
+                Attempt(
+                    outcome=why if generates else f"{why}: a verifier",
+                    usage=Usage(seconds=time.monotonic() - flight.begun),
+                    estimated=True,
+                    index=flight.unit.first[0] + flight.places[0],
                 )
+            )
+        return [flight.task for flight in flights]
 
     def ended(self, status: str) -> Ended:
         """What became of the run so far."""
@@ -420,10 +362,12 @@ class Live:
         answer = session.answer if isinstance(session.answer, str) else None
         if answer is None and session.status != "done" and votes:
             answer = votes.most_common(1)[0][0]
+        # Where the strategy declines, what most draws say is what a client may still want.
+        shown = answer if answer is not None else next(iter(votes.most_common(1)), (None,))[0]
         return Ended(
             status=status,
             answer=answer,
-            chosen=self._carrier(answer),
+            chosen=self._carrier(shown),
             votes=votes,
             scores=list(self._scores),
             draws=list(self._draws),  # what comes later is accounted for as cancelled
@@ -433,6 +377,7 @@ class Live:
             seconds=time.monotonic() - self._begun,
             num_requests=session.num_requests,
             digest=session.digest(),
+            confidence=session.confidence,
         )
 
     def _carrier(self, answer: str | None) -> LiveDraw | None:
@@ -441,41 +386,18 @@ class Live:
         if not able:
             return None
         same = [draw for draw in able if draw.answer == answer and answer is not None]
-        if not same:  # the strategy declined, or made an answer of its own: the usual one stands
+        if not same:  # the strategy made an answer of its own: the usual one stands
             return able[0]
         return max(same, key=lambda draw: self._by_text.get(draw.text, float("-inf")))
 
     def _spent(self) -> Usage:
-        total = Usage(verifier_tokens=self._verifier_tokens, usd=self._verifier_usd)
-        for draw in self._draws:
-            total += Usage(
-                calls=1,
-                prompt_tokens=draw.prompt_tokens,
-                cached_tokens=draw.cached_tokens,
-                output_tokens=draw.output_tokens,
-                flops=draw.flops,
-                usd=draw.usd,
-            )
-        return total
-
-
-def _cancel(flights: Sequence[_Flight]) -> None:
-    """Cancel one call a turn of the event loop: each closes a connection."""
-    if flights:
-        flights[0].task.cancel()
-        asyncio.get_running_loop().call_soon(_cancel, flights[1:])
-
-
-def failure_of(ended: Ended) -> Refused | None:
-    """The error that a run without any completion ends in, None if it has one."""
-    if ended.chosen is not None:
-        return None
-    if ended.status == "deadline":
-        return Refused(504, "deadline_exceeded", "No completion arrived before the deadline.")
-    failed = next((draw for draw in ended.draws if draw.status == "failed"), None)
-    if failed is not None:
-        own = failed.refusal in (400, 409, 413, 422, 429)
-        return Refused(failed.refusal if own else 502, "upstream_error", failed.text)
-    if ended.status == "out_of_budget":
-        return Refused(400, "budget_too_small", "The budget does not allow a single draw.")
-    return Refused(500, "strategy_failed", ended.status)
+        draws = self._draws
+        return Usage(
+            calls=len(draws),
+            prompt_tokens=sum(draw.prompt_tokens for draw in draws),
+            cached_tokens=sum(draw.cached_tokens for draw in draws),
+            output_tokens=sum(draw.output_tokens for draw in draws),
+            verifier_tokens=self._verifier_tokens,
+            flops=sum(draw.flops for draw in draws),
+            usd=self._verifier_usd + sum(draw.usd for draw in draws),
+        )

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from dwell.protocols import Attempt
 from dwell.records import Usage
-from dwell.serve.answers import answer_of
 from dwell.serve.asking import Asked, Refused
+from dwell.serve.deadlines import Due
 from dwell.serve.draws import LiveDraw
-from dwell.serve.live import Ended, Punctuality
+from dwell.serve.ended import Ended, of_one_draw
 from dwell.serve.replies import DONE, account, billed, chunk_head, error_body, event
 from dwell.serve.settings import Settings
 from dwell.serve.upstream import Upstream
+from dwell.tasks.answers import vote_key
 
 Note = Callable[[Asked, Ended], None]
 
@@ -62,7 +63,7 @@ class _Written:
             output_tokens=output,
             seconds=seconds,
             usd=prompt * settings.prompt_price + output * settings.output_price,
-            answer=answer_of(
+            answer=vote_key(
                 {"content": text, "tool_calls": calls},
                 as_json=asked.as_json,
                 pattern=settings.answer_pattern,
@@ -76,11 +77,13 @@ async def relay(
     source: Upstream,
     settings: Settings,
     begun: float,
+    due: Due | None,
     note: Note,
 ) -> web.StreamResponse:
     """Stream one completion through; the event with its end carries the account.
 
-    At the deadline the completion is cut, with the finish reason "length".
+    At the deadline the completion is cut, with the finish reason "length". A stream that breaks
+    ends with an event that says so, and without the mark of a good end.
 
     Raises:
         Refused: nothing has been sent, and nothing will come.
@@ -89,31 +92,28 @@ async def relay(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache",
                  "X-Dwell-Id": asked.id}
     )  # fmt: skip
-    written, status = _Written(), "cancelled"
+    written, last, status = _Written(), None, "cancelled"
     try:
-        last = await _pass_on(request, response, asked, source, settings, begun, written)
-        status = "done"
-    except TimeoutError:
-        last, status = None, "deadline"
-    except Refused as refused:
-        status = f"failed: {refused}"
-        if not response.prepared:
-            raise
-        await response.write(event(error_body(refused)))
+        try:
+            last = await _pass_on(request, response, asked, source, settings, due, written)
+            status = "done"
+        except TimeoutError:
+            status = "deadline"
+        except Refused as refused:
+            status = f"failed: {refused}"
+            if not response.prepared:
+                raise
+            await response.write(event(error_body(refused)))
+            return response
+        ended = _ended(asked, settings, written, status, time.monotonic() - begun)
+        if status == "deadline" and not response.prepared:
+            raise Refused(504, "deadline_exceeded", "No completion arrived before the deadline.",
+                          dwell=account(asked, ended))  # fmt: skip
+        await response.prepare(request)
+        await response.write(_end(asked, settings, last, ended))
         return response
     finally:
-        ended = _ended(asked, settings, written, status, time.monotonic() - begun)
-        note(asked, ended)
-    if not response.prepared:
-        raise Refused(504, "deadline_exceeded", "No completion arrived before the deadline.",
-                      dwell=account(asked, ended))  # fmt: skip
-    head = chunk_head(asked, settings.model)
-    end = last or {"choices": [_cut(asked)]}
-    await response.write(event({**head, **end, **head, "dwell": account(asked, ended)}))
-    if asked.include_usage:
-        await response.write(event({**head, "choices": [], "usage": billed([ended])}))
-    await response.write(DONE)
-    return response
+        note(asked, _ended(asked, settings, written, status, time.monotonic() - begun))
 
 
 async def _pass_on(
@@ -122,62 +122,62 @@ async def _pass_on(
     asked: Asked,
     source: Upstream,
     settings: Settings,
-    begun: float,
+    due: Due | None,
     written: _Written,
 ) -> dict[str, Any] | None:
     """Pass events on; the one that ends the completion is held back and returned."""
     head = chunk_head(asked, settings.model)
-    deadline = asked.deadline_seconds
-    left = None
-    if deadline is not None:
-        left = Punctuality().begin_by(begun, deadline) - time.monotonic()
     last: dict[str, Any] | None = None
-    async with asyncio.timeout(left):
-        async for chunk in source.stream(asked):
-            if "error" in chunk:
-                raise Refused(502, "upstream_error", "upstream: an error while it wrote")
-            written.take(chunk, asked.chat)
-            chunk.pop("usage", None)
-            if not chunk.get("choices"):
-                continue
-            if not response.prepared:
-                await response.prepare(request)
-            if written.reason is not None:
-                last = chunk
-            else:
-                await response.write(event({**chunk, **head}))
-    return last
+    async with asyncio.timeout(None) as clock:
+        if due is not None:
+            due.tell(lambda: _cut(clock))
+        try:
+            async for chunk in source.stream(asked):
+                if "error" in chunk:
+                    raise Refused(502, "upstream_error", "upstream: an error while it wrote")
+                written.take(chunk, asked.chat)
+                chunk.pop("usage", None)
+                if not chunk.get("choices"):
+                    continue
+                if not response.prepared:
+                    await response.prepare(request)
+                if written.reason is not None:
+                    last = chunk
+                else:
+                    await response.write(event({**chunk, **head}))
+        except Refused:
+            if last is None:
+                raise
+    return last or _stop(asked, "stop")
 
 
-def _cut(asked: Asked) -> dict[str, Any]:
+def _cut(clock: asyncio.Timeout) -> None:
+    with suppress(RuntimeError):  # it has ended by itself
+        clock.reschedule(0.0)
+
+
+def _stop(asked: Asked, reason: str) -> dict[str, Any]:
+    """The event that ends a completion."""
     empty: dict[str, Any] = {"delta": {}} if asked.chat else {"text": ""}
-    return {"index": 0, **empty, "finish_reason": "length"}
+    return {"choices": [{"index": 0, **empty, "finish_reason": reason}]}
+
+
+def _end(asked: Asked, settings: Settings, last: Mapping[str, Any] | None, ended: Ended) -> bytes:
+    """The last events; without a last one of the model's, the completion was cut."""
+    head = chunk_head(asked, settings.model)
+    told = event(
+        {**head, **(last or _stop(asked, "length")), **head, "dwell": account(asked, ended)}
+    )
+    if asked.include_usage:
+        told += event({**head, "choices": [], "usage": billed([ended])})
+    return told + DONE
 
 
 def _ended(
     asked: Asked, settings: Settings, written: _Written, status: str, seconds: float
 ) -> Ended:
+    """What became of it; what was written is paid for, whole or not."""
     came = bool(written.texts or written.usage)
-    draw = written.draw(asked, settings, seconds)
-    usage = Usage(
-        calls=1,
-        prompt_tokens=draw.prompt_tokens,
-        output_tokens=draw.output_tokens,
-        seconds=seconds,
-        usd=draw.usd,
-    )
-    whole = status == "done"
-    return Ended(
-        status=status,
-        answer=draw.answer,
-        chosen=draw if came else None,
-        votes=Counter([draw.answer] if draw.answer is not None else []),
-        scores=[],
-        draws=[draw] if came else [],
-        attempts=[] if whole else [Attempt(outcome=status, usage=Usage(), estimated=True)],
-        charged=usage if came else Usage(),
-        spent=usage if came else Usage(),
-        seconds=seconds,
-        num_requests=1,
-        digest=b"",
-    )
+    draw = written.draw(asked, settings, seconds) if came else None
+    lost = Attempt(outcome=status, usage=Usage(), estimated=True)
+    return of_one_draw(draw, [] if status == "done" else [lost], status, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from dwell.protocols import Strategy
 from dwell.records import Usage
 from dwell.serve.asking import Asked, Refused
-from dwell.serve.live import Ended
+from dwell.serve.ended import Ended
 
 #: Characters of a streamed piece, and of an answer shown among the votes.
 PIECE, SHOWN = 256, 200
@@ -28,6 +29,8 @@ def seconds_now() -> int:
 def account(asked: Asked, ended: Ended) -> dict[str, Any]:
     """The `dwell` object of a reply: what was done, what it says, what it cost."""
     shown = ended.votes.most_common(MOST_SHOWN)
+    charged = plain(ended.charged)
+    spent = charged if ended.spent is ended.charged else plain(ended.spent)
     return {
         "id": asked.id,
         "strategy": spec_shown(asked.strategy),
@@ -37,14 +40,19 @@ def account(asked: Asked, ended: Ended) -> dict[str, Any]:
         "answer": None if ended.answer is None else ended.answer[:SHOWN],
         "votes": [{"answer": answer[:SHOWN], "count": count} for answer, count in shown],
         "scores": [
-            {"answer": answer and answer[:SHOWN], "score": round(score, 6)}
+            {"answer": answer and answer[:SHOWN], "score": shown_score(score)}
             for answer, score in ended.scores[:256]
         ],
         "confidence": confidence(ended),
         "abstained": abstained(asked, ended),
-        "usage": {"charged": plain(ended.charged), "spent": plain(ended.spent)},
+        "usage": {"charged": charged, "spent": spent},
         "seconds": round(ended.seconds, 4),
     }
+
+
+def shown_score(score: float) -> float | None:
+    """A score; None = not verified."""
+    return None if math.isnan(score) else round(score, 6)
 
 
 def spec_shown(strategy: Strategy) -> str:
@@ -54,17 +62,24 @@ def spec_shown(strategy: Strategy) -> str:
 
 
 def confidence(ended: Ended) -> dict[str, Any] | None:
-    """The share of votes that the answer has; None for fewer than two. It is not calibrated."""
+    """How sure the reply may be; None where nothing is known.
+
+    `agreement` is the share of at least two votes that the answer has, and no probability.
+    `probability` is one, by the map of a plan, of the answer given or withheld.
+    """
     cast = ended.votes.total()
-    if cast < 2 or ended.answer is None:
-        return None
-    return {"agreement": round(ended.votes[ended.answer] / cast, 4), "votes": cast,
-            "calibrated": False}  # fmt: skip
+    found: dict[str, Any] = {}
+    if ended.confidence is not None:
+        found["probability"] = round(ended.confidence, 4)
+    if cast >= 2 and ended.answer is not None:
+        found |= {"agreement": round(ended.votes[ended.answer] / cast, 4), "votes": cast}
+    return {**found, "calibrated": ended.confidence is not None} if found else None
 
 
 def abstained(asked: Asked, ended: Ended) -> bool:
     """Whether the strategy declined to answer."""
-    return asked.strategy.abstains and ended.status == "done" and ended.answer is None
+    ran = not ended.status.startswith("failed")
+    return asked.strategy.abstains and ran and ended.answer is None
 
 
 def plain(usage: Usage) -> dict[str, float]:
@@ -112,26 +127,54 @@ def completion(asked: Asked, model: str, runs: Sequence[tuple[Asked, Ended]]) ->
     }
 
 
+def headers(runs: Sequence[tuple[Asked, Ended]]) -> dict[str, str]:
+    """What a client without a look at the body may want to know."""
+    found = {
+        "X-Dwell-Id": runs[0][0].id,
+        "X-Dwell-Status": runs[0][1].status.partition(":")[0],
+    }
+    if any(abstained(asked, ended) for asked, ended in runs):
+        found["X-Dwell-Abstained"] = "true"
+    return found
+
+
+def as_bytes(data: Mapping[str, Any]) -> bytes:
+    """A reply as JSON."""
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def event(data: Mapping[str, Any]) -> bytes:
     """One event of a stream."""
-    return b"data: " + json.dumps(data, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + as_bytes(data) + b"\n\n"
 
 
 def events(asked: Asked, model: str, runs: Sequence[tuple[Asked, Ended]]) -> Iterator[bytes]:
     """A whole reply as a stream of events; the last of each choice carries its account."""
     head = chunk_head(asked, model)
     for one, ended in runs:
-        choice = choice_of(one, ended)
-        for delta in _deltas(choice, asked.chat):
-            yield event(
-                {**head, "choices": [{"index": one.choice, "finish_reason": None, **delta}]}
-            )
-        last: dict[str, Any] = {"delta": {}} if asked.chat else {"text": ""}
-        reason = choice.get("finish_reason") or "stop"
-        end = {"index": one.choice, **last, "finish_reason": reason}
-        yield event({**head, "choices": [end], "dwell": account(one, ended)})
+        yield from events_of_choice(one, ended, head)
+    yield from closing(asked, [ended for _, ended in runs], head)
+
+
+def events_of_choice(
+    asked: Asked, ended: Ended, head: Mapping[str, Any]
+) -> Iterator[bytes]:
+    """A whole completion as events."""
+    choice = choice_of(asked, ended)
+    for delta in _deltas(choice, asked.chat):
+        yield event({**head, "choices": [{"index": asked.choice, "finish_reason": None, **delta}]})
+    last: dict[str, Any] = {"delta": {}} if asked.chat else {"text": ""}
+    reason = choice.get("finish_reason") or "stop"
+    end = {"index": asked.choice, **last, "finish_reason": reason}
+    if "logprobs" in choice:
+        end["logprobs"] = choice["logprobs"]
+    yield event({**head, "choices": [end], "dwell": account(asked, ended)})
+
+
+def closing(asked: Asked, runs: Sequence[Ended], head: Mapping[str, Any]) -> Iterator[bytes]:
+    """The last events of a stream."""
     if asked.include_usage:
-        yield event({**head, "choices": [], "usage": billed([ended for _, ended in runs])})
+        yield event({**head, "choices": [], "usage": billed(runs)})
     yield DONE
 
 

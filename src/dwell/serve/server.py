@@ -10,32 +10,24 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Self
 
 from aiohttp import web
 
 from dwell.errors import DwellError, UsageError
-from dwell.serve.asking import Asked, Refused, read_asked
+from dwell.serve.asking import Refused
+from dwell.serve.completing import Completing
 from dwell.serve.connections import Connections
 from dwell.serve.draws import Source
 from dwell.serve.gauges import Gauges
 from dwell.serve.guard import Guard
 from dwell.serve.journal import Journal
 from dwell.serve.judges import Judges
-from dwell.serve.live import Ended, Live, Punctuality, failure_of
-from dwell.serve.pace import Pace
-from dwell.serve.relay import relay
-from dwell.serve.replies import abstained, account, completion, error_body, event, events
+from dwell.serve.replies import error_body
 from dwell.serve.session import cannot_serve
 from dwell.serve.settings import Settings
-from dwell.serve.upstream import Upstream
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-#: Seconds after which a stream without an event says that it is still there.
-HEARTBEAT_SECONDS = 10.0
-#: Requests begun in one turn of the event loop; each takes about a millisecond.
-STARTS_PER_TURN = 2
 _OPEN = frozenset({"/health"})
 
 
@@ -50,6 +42,7 @@ class Server:
         task: name of the task whose checker extracts answers, "" = none.
         host: where to listen.
         port: where to listen; 0 = any free port.
+        arrived: tells when the request that is looked at now arrived, on the monotonic clock.
 
     Raises:
         UsageError: the strategy cannot be run on this source.
@@ -65,17 +58,17 @@ class Server:
         task: str = "",
         host: str = "127.0.0.1",
         port: int = 0,
+        arrived: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings, self._source, self._task = settings, source, task
+        self.settings, self._source = settings, source
         self._judges = judges or Judges({})
         self._journal = journal
-        self._host, self._port = host, port
+        self._host, self._port, self._arrived = host, port, arrived
         self._gauges, self._guard = Gauges(), Guard(settings)
-        self._punctuality, self._pace = Punctuality(), Pace(STARTS_PER_TURN)
         why = cannot_serve(settings.strategy, source.provides, self._judges.verifiers)
         if why is not None:
             raise UsageError(f"A server's strategy must run on its model, but {why}")
-        self._late: list[tuple[Asked, Ended]] = []
+        self._completing = Completing(settings, source, self._judges, self._gauges, journal, task)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._connections = Connections(settings.read_seconds)
@@ -135,7 +128,7 @@ class Server:
             self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._note_late()
+        self._completing.finish()
         await self._connections.stop()
         await self._judges.close()
         await self._source.close()
@@ -172,7 +165,10 @@ class Server:
             response = _refusal(refused)
         except web.HTTPException as error:
             code = "too_large" if error.status == 413 else "http_error"
-            response = _refusal(Refused(error.status, code, error.reason))
+            told = f"{error.reason}: {request.method} {request.path}"
+            response = _refusal(Refused(error.status, code, told))
+        except UsageError as error:  # such as a text that an embedded model cannot read
+            response = _refusal(Refused(400, "invalid_request", str(error)))
         except DwellError as error:
             response = _refusal(Refused(500, "dwell_error", str(error)))
         finally:
@@ -181,6 +177,8 @@ class Server:
         return response
 
     async def _read(self, request: web.Request) -> bytes:
+        if request.content.is_eof():  # nothing to wait for
+            return await request.read()
         try:
             async with asyncio.timeout(self.settings.read_seconds):
                 return await request.read()
@@ -218,7 +216,7 @@ class Server:
             raise Refused(
                 400, "invalid_feedback", "Feedback is {id, correct: true|false} or {id, answer}."
             )
-        self._note_late()
+        self._completing.finish()
         labelled = self._journal.label(
             name,
             correct=correct if isinstance(correct, bool) else None,
@@ -235,125 +233,9 @@ class Server:
         return await self._complete(request, chat=False)
 
     async def _complete(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
-        begun = time.monotonic()
+        begun = self._arrived()
         raw = await self._read(request)
-        await self._pace.turn()  # of many that come at once, each first says when it came
-        asked = read_asked(raw, request.headers, chat=chat, settings=self.settings)
-        if asked.strategy is not self.settings.strategy:
-            why = cannot_serve(asked.strategy, self._source.provides, self._judges.verifiers)
-            if why is not None:
-                raise Refused(400, "invalid_strategy", why)
-        if not asked.stream:
-            runs = await self._runs(asked, begun)
-            body = completion(asked, self.settings.model, runs)
-            return web.json_response(body, headers=_headers(runs))
-        if asked.plain and len(asked.limits) == 1 and isinstance(self._source, Upstream):
-            return await relay(request, asked, self._source, self.settings, begun, self._note)
-        return await self._stream(request, asked, begun)
-
-    async def _runs(self, asked: Asked, begun: float) -> list[tuple[Asked, Ended]]:
-        """Run the strategy once for each choice; all of them at once."""
-        each = [replace(asked, choice=k) for k in range(asked.n)]
-        if len(each) == 1:
-            return [(each[0], await self._run(each[0], begun))]
-        tasks = [asyncio.ensure_future(self._run(one, begun)) for one in each]
-        try:
-            return list(zip(each, await asyncio.gather(*tasks), strict=True))
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _run(self, asked: Asked, begun: float) -> Ended:
-        live = Live(
-            asked, self._source, self._judges, self.settings, begun, self._punctuality, self._task
-        )
-        status = "cancelled"
-        try:
-            ended = await live.run()
-            status = ended.status
-        finally:
-            if status == "cancelled":
-                self._note(asked, live.ended(status))
-        # A deadline is kept by replying first; a note made after it delays nobody.
-        if status == "deadline":
-            self._late.append((asked, ended))
-            asyncio.get_running_loop().call_later(0.2, self._note_late)
-        else:
-            self._note(asked, ended)
-        refused = failure_of(ended)
-        if refused is not None:
-            refused.dwell = account(asked, ended)
-            raise refused
-        return ended
-
-    def _note_late(self) -> None:
-        late, self._late = self._late, []
-        for asked, ended in late:
-            self._note(asked, ended)
-
-    def _note(self, asked: Asked, ended: Ended) -> None:
-        self._gauges.ended(ended)
-        if self._journal is not None:
-            self._journal.write(asked, ended, self._source)
-
-    async def _stream(
-        self, request: web.Request, asked: Asked, begun: float
-    ) -> web.StreamResponse:
-        """Run to the end, then stream the completion; comments keep the connection alive."""
-        running = asyncio.ensure_future(self._runs(asked, begun))
-        response: web.StreamResponse | None = None
-        try:
-            while not (await asyncio.wait({running}, timeout=HEARTBEAT_SECONDS))[0]:
-                response = response or await _begin(request)
-                await response.write(b": thinking\n\n")
-            runs = await self._settled(running, response)
-            if runs is None:
-                assert response is not None
-                return response
-            response = response or await _begin(request, _headers(runs))
-            for piece in events(asked, self.settings.model, runs):
-                await response.write(piece)
-            return response
-        finally:
-            running.cancel()
-
-    async def _settled(
-        self,
-        running: asyncio.Future[list[tuple[Asked, Ended]]],
-        response: web.StreamResponse | None,
-    ) -> list[tuple[Asked, Ended]] | None:
-        """The runs; where they failed in a stream that has begun, the error is its last event."""
-        try:
-            return await running
-        except Refused as refused:
-            if response is None:
-                raise
-            await response.write(event(error_body(refused)))
-            return None
-
-
-async def _begin(
-    request: web.Request, headers: dict[str, str] | None = None
-) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/event-stream",
-            "Cache-Control": "no-cache",
-            **(headers or {}),
-        }
-    )
-    await response.prepare(request)
-    return response
-
-
-def _headers(runs: list[tuple[Asked, Ended]]) -> dict[str, str]:
-    """What a client without a look at the body may want to know."""
-    sure = not any(abstained(asked, ended) for asked, ended in runs)
-    return {
-        "X-Dwell-Id": runs[0][0].id,
-        "X-Dwell-Status": runs[0][1].status.partition(":")[0],
-        **({} if sure else {"X-Dwell-Abstained": "true"}),
-    }
+        return await self._completing.complete(request, raw, begun, chat=chat)
 
 
 def _refusal(refused: Refused) -> web.Response:

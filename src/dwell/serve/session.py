@@ -20,6 +20,7 @@ from dwell.protocols import Strategy
 from dwell.records import Candidate, Draw, Problem, Usage
 from dwell.requests import Generate, Request, Verify
 from dwell.serve.draws import LiveDraw
+from dwell.verifiers.judge import COMPARING, Judge
 
 _NOTHING = Usage()
 
@@ -131,4 +132,10 @@ def cannot_serve(
             return f"{strategy.name} needs the verifier {name}, which this server lacks."
         if wants := verifier.wants - provides:
             return f"The verifier {name} needs {', '.join(sorted(wants))}: this model lacks it."
+        compares = isinstance(verifier, Judge) and verifier.kind in COMPARING
+        if compares and getattr(strategy, "mode", None) != "group":
+            return (
+                f"The judge {name} compares answers with each other: say mode=group, of best_of_n "
+                "or weighted_majority."
+            )
     return None

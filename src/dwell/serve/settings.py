@@ -23,10 +23,11 @@ class Settings:
         strategy: what every request runs that names no other.
         client_strategies: whether a request may name another.
         answer_pattern: finds the answer in a completion, in its first group; None = see
-            `dwell.serve.answers`.
+            `dwell.tasks.answers.vote_key`.
         deadline_seconds: deadline of requests that name none; None = none.
         most_samples: hard limit of draws a request, whatever its strategy asks.
-        most_choices: the largest `n` of a request.
+        most_choices: the largest `n` of a request that runs a strategy; `most_samples` is that of
+            one whose choices are a draw each.
         usd_per_million_prompt_tokens: price, None = unknown: no budget in dollars then.
         usd_per_million_output_tokens: the same for output tokens.
         key_digests: SHA-256 of the bearer keys of clients; empty = everybody may call.

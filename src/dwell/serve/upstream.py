@@ -12,24 +12,26 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import numpy as np
+from yarl import URL
 
 from dwell.errors import UsageError
+from dwell.generators.endpoint_calls import longest_wait, may_pass, retry_after_seconds
 from dwell.generators.endpoint_http import check_base_url
 from dwell.protocols import Attempt
 from dwell.records import Usage
-from dwell.serve.answers import answer_of
 from dwell.serve.asking import Asked, Refused, roles
 from dwell.serve.draws import Call, LiveDraw
 from dwell.serve.pace import Pace
 from dwell.serve.settings import Settings
+from dwell.tasks.answers import vote_key
 
-#: Statuses that may pass: the same call is tried again.
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+#: The longest wait between two tries, and the most that a server may ask for.
+_MOST_WAIT = 60.0
 #: Servers read a seed as a signed 32-bit number at least.
 _SEED_MASK = 0x7FFF_FFFF
 #: Calls begun in one turn of the event loop; each takes about half a millisecond.
@@ -74,7 +76,9 @@ class Upstream:
         backoff_seconds: float = 0.25,
     ) -> None:
         self._settings = settings
-        self._base_url = check_base_url(base_url)
+        address = check_base_url(base_url)
+        self._chat_url = URL(f"{address}/chat/completions")
+        self._text_url = URL(f"{address}/completions")
         self._api_key_env = api_key_env
         self._concurrency, self._max_tries = concurrency, max_tries
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -82,10 +86,10 @@ class Upstream:
         self._pace = Pace(STARTS_PER_TURN)
         self._session: aiohttp.ClientSession | None = None
         self._key = ""
-        described = json.dumps([settings.model, self._base_url])
+        described = json.dumps([settings.model, address])
         self.fingerprint = f"upstream:{hashlib.sha256(described.encode()).hexdigest()[:32]}"
         self.info: Mapping[str, Any] = {
-            "kind": "upstream", "name": settings.model, "base_url": self._base_url
+            "kind": "upstream", "name": settings.model, "base_url": address
         }  # fmt: skip
         self.provides = frozenset({"surprisal"})
         self.most_together = 128
@@ -105,7 +109,10 @@ class Upstream:
         # One address is the rule: racing several for each connection costs a third of a call.
         connector = aiohttp.TCPConnector(limit=self._concurrency, happy_eyeballs_delay=None)
         self._session = aiohttp.ClientSession(
-            connector=connector, headers=headers, read_bufsize=LONGEST_EVENT
+            connector=connector,
+            headers=headers,
+            read_bufsize=LONGEST_EVENT,
+            cookie_jar=aiohttp.DummyCookieJar(),  # no model's server has reason to set one
         )
 
     async def close(self) -> None:
@@ -119,6 +126,8 @@ class Upstream:
         attempts: list[Attempt] = []
         for number in range(self._max_tries):
             await self._pace.turn()
+            if call.due is not None and call.due.over:
+                return [], attempts
             begun = time.monotonic()
             try:
                 reply = await self._post(call.asked, body)
@@ -128,47 +137,52 @@ class Upstream:
                 usage = Usage(seconds=seconds)
                 attempts.append(Attempt(outcome=str(error), usage=usage, index=call.indices[0]))
                 failed = error
-            if len(call.indices) > 1 and failed.status == 400:
-                self.most_together = 1  # several completions may be what it refuses
+            if body.get("n", 1) > 1 and failed.status == 400:
+                # Several completions may be what it refuses; if not, it refuses one as well.
                 body = self._body(call, count=1)
                 continue
-            if failed.status not in _PASSING and failed.status:
+            if failed.status and not may_pass(failed.status):
                 break
             if number + 1 < self._max_tries:
-                await asyncio.sleep(max(failed.wait, self._backoff * 2**number))
+                await asyncio.sleep(
+                    max(failed.wait, longest_wait(number, self._backoff, _MOST_WAIT))
+                )
         refusal = failed.status if 400 <= failed.status < 500 else 0
         lost = LiveDraw(status="failed", text=str(failed), refusal=refusal)
         return [lost] * len(call.indices), attempts
 
-    async def stream(self, asked: Asked) -> AsyncIterator[dict[str, Any]]:
-        """The events of one completion as it is written.
+    async def stream(self, call: Call) -> AsyncIterator[dict[str, Any]]:
+        """The events of completions as they are written; of one, where the model ignores `n`.
 
         Raises:
-            Refused: the model cannot be reached or refuses.
+            Refused: the model cannot be reached or refuses, or stops without the mark of the end.
         """
-        body = {**asked.body, "model": self._settings.model, "stream": True,
-                "stream_options": {"include_usage": True}}  # fmt: skip
-        if asked.seed is not None:
-            body["seed"] = asked.seed
+        streamed = {"stream": True, "stream_options": {"include_usage": True}}
+        body = {**self._body(call), **streamed}
         assert self._session is not None
         try:
             async with self._session.post(
-                self._url(asked), json=body, timeout=self._timeout, allow_redirects=False
+                self._url(call.asked), json=body, timeout=self._timeout, allow_redirects=False
             ) as response:
                 if response.status != 200:
                     reason = self._reason(response.status, await response.content.read(65536))
                     status = response.status if 400 <= response.status < 500 else 502
                     raise Refused(_outward(status), "upstream_error", reason)
+                if response.content_type == "application/json":
+                    raise Refused(502, "upstream_error", "upstream: it does not stream")
                 async for line in response.content:
-                    if line.startswith(b"data:") and b"[DONE]" not in line[:16]:
+                    if line.startswith(b"data:"):
+                        if b"[DONE]" in line[:16]:
+                            return
                         yield json.loads(line[5:])
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Refused(502, "upstream_error", f"upstream: {type(error).__name__}") from error
+        raise Refused(502, "upstream_error", "upstream: the stream ended in the middle")
 
     # ---- inside ----------------------------------------------------------------------------
 
-    def _url(self, asked: Asked) -> str:
-        return self._base_url + ("/chat/completions" if asked.chat else "/completions")
+    def _url(self, asked: Asked) -> URL:
+        return self._chat_url if asked.chat else self._text_url
 
     def _body(self, call: Call, count: int | None = None) -> dict[str, Any]:
         """The client's body, with what the strategy adds to it."""
@@ -201,7 +215,7 @@ class Upstream:
             ) as response:
                 raw = await response.read()
                 if response.status != 200:
-                    wait = _seconds(response.headers.get("Retry-After"))
+                    wait = min(_MOST_WAIT, retry_after_seconds(response.headers) or 0.0)
                     raise _Failed(response.status, self._reason(response.status, raw), wait)
         except (aiohttp.ClientError, OSError) as error:  # OSError: time-outs as well
             raise _Failed(0, f"upstream: {type(error).__name__}") from error
@@ -230,7 +244,7 @@ class Upstream:
         choices = reply["choices"]
         texts = [_text(choice) for choice in choices]
         prompt, cached, output = _usage(reply, call, texts)
-        counts = _shares(output, [len(text) + 1 for text in texts])
+        counts = shares(output, [len(text) + 1 for text in texts])
         settings = self._settings
         draws = []
         for k, (choice, text, count) in enumerate(zip(choices, texts, counts, strict=True)):
@@ -248,7 +262,7 @@ class Upstream:
                     + count * settings.output_price,
                     stats=_surprisal(choice) if "surprisal" in call.request.want else None,
                     choice=choice,
-                    answer=answer_of(
+                    answer=vote_key(
                         message, as_json=call.asked.as_json, pattern=settings.answer_pattern
                     ),
                 )
@@ -287,7 +301,7 @@ def _usage(reply: Mapping[str, Any], call: Call, texts: list[str]) -> tuple[int,
     return prompt, cached if isinstance(cached, int) else 0, output
 
 
-def _shares(total: int, weights: list[int]) -> list[int]:
+def shares(total: int, weights: Sequence[int]) -> list[int]:
     """A whole number in parts by weight; the parts sum to it."""
     ends = [total * sum(weights[: k + 1]) // sum(weights) for k in range(len(weights))]
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
@@ -303,10 +317,3 @@ def _surprisal(choice: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(values, list) or not all(isinstance(v, int | float) for v in values):
         return None
     return {"surprisal": -np.asarray(values, dtype=np.float32)}
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        return min(60.0, max(0.0, float(text or 0.0)))
-    except ValueError:
-        return 1.0  # a date: soon enough

@@ -8,6 +8,7 @@ is resumed does not ask again. What cannot be read is not verified (NaN) and not
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -169,6 +170,19 @@ class Judge:
         items = [item for one in self._judgements(0, work) for item in self._work_of(one)]
         return sum(source.most_usd(item.request) * len(item.seeds) for item in items)
 
+    def most_tokens_of(self, work: VerifyWork) -> float:
+        """The most tokens that one work item can read and write, where the calls succeed at once.
+
+        A token is a byte at least; infinite where the judge's replies have no cap.
+        """
+        if self.kind in COMPARING and work.mode != "group":
+            return 0.0
+        own: float = getattr(self._generator, "default_max_tokens", math.inf)
+        cap = self._request.max_tokens or own
+        items = [item for one in self._judgements(0, work) for item in self._work_of(one)]
+        each = [cap + _TEMPLATE_TOKENS + _num_bytes(item) for item in items]
+        return sum(most * len(item.seeds) for most, item in zip(each, items, strict=True))
+
     async def close(self) -> None:
         """Closes the generator that judges."""
         await self._generator.close()
@@ -309,6 +323,13 @@ class Judge:
         attempts += [Attempt(outcome=why, usage=Usage(), index=first) for why in lost]
 
 
+def _num_bytes(item: GenerateWork) -> int:
+    messages = item.request.context.messages
+    return sum(len(text.encode("utf-8", "replace")) for _, text in messages)
+
+
+#: Tokens that a chat's template puts around one message, at most.
+_TEMPLATE_TOKENS = 64
 #: What the judge's own draws are charged to: the verification is charged as a whole.
 _NOBODY = Problem(id="", prompt="")
 
