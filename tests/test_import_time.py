@@ -33,6 +33,7 @@ def probe(statement):
     [
         ("import dwell", 0.3),
         ("from dwell.cli import main; main(['--help'])", 0.5),
+        ("import dwell.driver; from dwell.generators import Endpoint", 0.6),
     ],
 )
 def test_importing_is_light(statement, limit):

@@ -17,14 +17,16 @@ LAYERS = {
     "errors": CORE, "records": CORE, "requests": CORE, "protocols": CORE, "budget": CORE,
     "keys": CORE, "streams": CORE,
     "metrics": MATHS, "laws": MATHS, "cost": MATHS, "value_head": MATHS, "tables": MATHS,
-    "sandbox": MATHS,
+    "sandbox": MATHS, "torch_checkpoints": MATHS,
     "strategies": PLUGINS, "generators": PLUGINS, "verifiers": PLUGINS, "tasks": PLUGINS,
     "testing": PLUGINS, "recordings": PLUGINS,
     "ledger": MACHINERY, "driver": MACHINERY,
     "study_file": PLANNING, "study": PLANNING, "samples": PLANNING, "curves": PLANNING,
     "results": PLANNING, "replays": PLANNING, "plans": PLANNING, "study_recording": PLANNING,
+    "exports": PLANNING, "hosted_study": PLANNING, "hosted_files": PLANNING,
     "serve": SURFACES, "report": SURFACES, "law_plots": SURFACES, "panel_svg": SURFACES,
     "cli": SURFACES, "commands": SURFACES, "__main__": SURFACES,
+    "inspect": SURFACES, "inspect_model": SURFACES, "lm_eval": SURFACES,
 }  # fmt: skip
 #: What the machinery may use of the plug-ins: nothing; it knows their protocols.
 KNOWN_PLUGINS = ("strategies", "generators", "verifiers", "tasks", "testing")

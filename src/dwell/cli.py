@@ -19,6 +19,7 @@ COMMANDS = {
     "plan": ("dwell.commands.plan", "Find the policy for a budget, and what it promises."),
     "serve": ("dwell.commands.serve", "Serve a strategy or a plan: an OpenAI-compatible server."),
     "report": ("dwell.commands.report", "Write a study's report: one self-contained page."),
+    "export": ("dwell.commands.export", "Recorded texts as training data, or as Inspect logs."),
     "cost": ("dwell.commands.cost", "What samples cost: FLOPs, bytes, seconds, dollars."),
     "fit": ("dwell.commands.fit", "Fit a scaling law to a table: intervals, held-out error."),
     "optimum": ("dwell.commands.optimum", "The best model size and tokens for a budget."),

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from dwell.driver import Progress as Counts
 from dwell.driver.session import Session
-from dwell.samples import is_right
+from dwell.protocols import is_right
 from dwell.study import Study, Watch
 
 
@@ -109,6 +109,8 @@ def print_summary(results: Mapping[str, Any]) -> None:
     print_table(results)
     for sentence in (width_sentence(results), cost_sentence(results), results["advice"]):
         click.echo(sentence)
+    for line in confidence_lines(results):
+        click.echo(line)
 
 
 def print_table(results: Mapping[str, Any], console: Console | None = None) -> None:
@@ -169,6 +171,11 @@ def width_sentence(results: Mapping[str, Any]) -> str:
         f" points (at most ±{max(widths):.0f}): read differences in the paired table of the "
         "report, which is sharper."
     )
+
+
+def confidence_lines(results: Mapping[str, Any]) -> list[str]:
+    """What plans said of their answers and what was so, a sentence each."""
+    return [str(one["text"]) for one in results.get("confidence") or ()]
 
 
 def cost_sentence(results: Mapping[str, Any]) -> str:
