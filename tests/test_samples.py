@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import study_world
+from dwell.curves import panels
 from dwell.ledger import Ledger
 from dwell.protocols import is_right
 from dwell.records import Usage
@@ -40,6 +41,26 @@ def test_draws_come_back_in_order_with_their_answers(study, table):
         assert [c.index for c in one.candidates] == list(range(16))
         right = [c.answer == problem.reference for c in one.candidates]
         assert one.correct.tolist() == right
+
+
+def test_draws_that_only_adaptive_strategies_asked_for_are_left_out_of_curves(
+    tmp_path, monkeypatch
+):
+    """They exist where the first draws disagreed: to average over them would bias every curve."""
+    monkeypatch.setattr("dwell.study.make_generator", study_world.model)
+    head, _, _ = study_world.TEXT.partition("[[strategies]]")
+    both = "".join(
+        f'[[strategies]]\nname = "{name}"\nbudgets = [{n}]\n'
+        for name, n in (("sample", 1), ("adaptive_consistency", 16))
+    )
+    study = Study(study_world.spec(head + both), tmp_path)
+    study.run()
+    with Ledger(study.ledger_path, read_only=True) as ledger:
+        first = {row.problem: row.value for row in ledger.answers() if "|sample" in row.run}
+    (panel,) = panels(tmp_path)
+    (curve,) = (curve for curve in panel.curves if curve.name == "sample")
+    right = [is_right(study.tasks["chain"], p, first[p.id]) for p in study.problems]
+    assert curve.values[:, 0].tolist() == [float(one) for one in right]
 
 
 def test_a_single_sample_s_accuracy_is_the_share_of_right_draws(table):

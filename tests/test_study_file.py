@@ -12,8 +12,8 @@ from dwell.study_file import (
     parse_study,
     read_study,
     study_from_flags,
-    to_toml,
 )
+from dwell.study_toml import to_toml
 
 LEAST = {
     "models": [{"name": "m"}],
@@ -46,9 +46,12 @@ def test_a_study_reads_back_what_it_writes():
 
 
 def test_each_kind_of_model_is_given_the_keys_that_it_takes():
-    both = {"max_tokens": 9, "concurrency": 3, "top_k": 5, "step_delimiter": "\n\n"}
-    names = ("openai:x", "transformers:x", "tiny-0.8m")
-    table = {**LEAST, "models": [{"name": name, **both} for name in names]}
+    models = [
+        {"name": "openai:x", "base_url": "http://h/v1", "concurrency": 3, "step_delimiter": "#"},
+        {"name": "transformers:x", "top_k": 5, "step_delimiter": "#"},
+        {"name": "tiny-0.8m"},
+    ]
+    table = {**LEAST, "models": [{**model, "max_tokens": 9} for model in models]}
     given = [
         {k for k, value in model.model_options().items() if value is not None}
         for model in check_study(table).models
@@ -58,6 +61,34 @@ def test_each_kind_of_model_is_given_the_keys_that_it_takes():
         {"max_tokens", "top_k", "step_delimiter"},
         {"max_tokens"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "allowed"),
+    [
+        ("tiny-0.8m", "device", "cpu", "kind embedded takes max_tokens, temperature"),
+        ("tiny-0.8m", "concurrency", 4, "kind embedded takes max_tokens, temperature"),
+        ("tiny-0.8m", "base_url", "http://h/v1", "kind embedded takes"),
+        ("models/mine", "top_p", 0.5, "kind embedded takes"),
+        ("openai:x", "device", "cpu", "kind openai takes api, base_url, concurrency"),
+        ("transformers:x", "hedge_seconds", 1.0, "kind transformers takes batch, closing"),
+        ("coin:0.5", "temperature", 0.5, "kind coin takes no key but its name"),
+    ],
+)
+def test_a_key_of_another_kind_of_model_is_refused(name, key, value, allowed):
+    with pytest.raises(UsageError, match=f"{name} was given `{key}`.*{allowed}") as caught:
+        check_study({**LEAST, "models": [{"name": name, key: value}]})
+    judge = {"name": "strict", "model": name, key: value}
+    with pytest.raises(UsageError, match=f"{name} was given `{key}`"):
+        check_study({**LEAST, "judges": [judge]})
+    assert "\n" not in str(caught.value)
+
+
+def test_an_address_on_the_command_line_is_for_endpoints_alone():
+    spec = study_from_flags(
+        ["openai:x", "tiny-0.8m"], ["chain"], ["majority"], [2], base_url="http://h/v1"
+    )
+    assert [model.base_url for model in spec.models] == ["http://h/v1", None]
 
 
 def test_parameters_and_own_budgets_of_a_strategy():

@@ -19,7 +19,7 @@ from dwell.metrics import Resamples
 from dwell.metrics import resample_problems as resample
 from dwell.protocols import Strategy
 from dwell.records import Problem
-from dwell.samples import AnswerTable, DrawTable
+from dwell.samples import AnswerTable, DrawTable, setting_of
 from dwell.study import Study, run_name
 from dwell.study_file import StrategySpec
 
@@ -110,7 +110,7 @@ def _panel(
     source = next((s for s in sources.values() if s.get("model") == model), {})
     draws = DrawTable(
         ledger, source.get("fingerprint", ""), problems, study.tasks[task], study.verifiers,
-        (study.spec.seed, study.spec.streams),
+        (study.spec.seed, study.spec.streams), _asked_of_all(study),
     )  # fmt: skip
     curves = [
         _curve(study, answers, draws, problems, spec, model, task)
@@ -120,6 +120,16 @@ def _panel(
     shown = [curve for curve in curves if np.isfinite(curve.values).any()]
     resamples = resample(len(problems), num_resamples=NUM_RESAMPLES, seed=study.spec.seed)
     return Panel(model, task, problems, resamples, shown)
+
+
+def _asked_of_all(study: Study) -> dict[tuple[Any, Any], int]:
+    """How many draws strategies of a fixed size ask of every problem, by sampling setting."""
+    found: dict[tuple[Any, Any], int] = {}
+    for _, _, strategy in study.spec.strategies_at():
+        if strategy.exchangeable is not None:
+            key = setting_of(strategy)
+            found[key] = max(found.get(key, 0), getattr(strategy, "n", 0))
+    return found
 
 
 def _curve(

@@ -25,6 +25,11 @@ from dwell.strategies.asking import GROUP_VERIFIERS
 FloatArray = npt.NDArray[np.float64]
 
 
+def setting_of(strategy: Strategy) -> tuple[Any, Any]:
+    """How a strategy samples: its (temperature, max_tokens), None where it leaves them open."""
+    return getattr(strategy, "temperature", None), getattr(strategy, "max_tokens", None)
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Answers of one strategy on all problems, averaged over repetitions.
@@ -113,6 +118,9 @@ class DrawTable:
         task: extracts and checks.
         verifiers: by name, for scores.
         streams: repetitions of the study, by number, with the study's seed.
+        asked: by sampling setting (temperature, max_tokens), how many draws every problem has
+            whatever they said; later ones, which adaptive strategies asked for where draws
+            disagreed, are left out, since they would bias the estimators. None = nothing is.
     """
 
     def __init__(
@@ -123,8 +131,10 @@ class DrawTable:
         task: Task,
         verifiers: Mapping[str, Verifier],
         streams: tuple[int, int],
+        asked: Mapping[tuple[Any, Any], int] | None = None,
     ) -> None:
         self._ledger, self._fingerprint, self._task = ledger, fingerprint, task
+        self._asked = asked or {}
         self._problems, self._verifiers = problems, verifiers
         seed, count = streams
         self._streams = [stream_id(seed, repetition) for repetition in range(count)]
@@ -177,17 +187,16 @@ class DrawTable:
 
     def draws(self, strategy: Strategy) -> list[list[Draws]]:
         """`[P][R]` the draws of whole answers that a strategy asks for."""
-        sampling = {name: getattr(strategy, name, None) for name in ("temperature", "max_tokens")}
-        key = tuple(sampling.values())
+        key = setting_of(strategy)
         if key not in self._draws:
             self._draws[key] = [
-                [self._read(problem, stream, sampling) for stream in self._streams]
+                [self._read(problem, stream, key) for stream in self._streams]
                 for problem in self._problems
             ]
         return self._draws[key]
 
-    def _read(self, problem: Problem, stream: str, sampling: Mapping[str, Any]) -> Draws:
-        request = Generate(problem.context(), **sampling)
+    def _read(self, problem: Problem, stream: str, setting: tuple[Any, Any]) -> Draws:
+        request = Generate(problem.context(), temperature=setting[0], max_tokens=setting[1])
         hash_ = key_hash(
             self._fingerprint, "generate", context_subject(request.context),
             request_params(request), stream,
@@ -195,7 +204,7 @@ class DrawTable:
         known = self._ledger.find_key(hash_)
         found = {} if known is None else self._ledger.draws(known[0], 0, known[1])
         candidates = []
-        for i in range(len(found)):
+        for i in range(min(len(found), self._asked.get(setting, len(found)))):
             if i not in found:
                 break
             candidates.append(self._candidate(problem, request, i, found[i]))
@@ -214,8 +223,7 @@ class DrawTable:
 
     def scored(self, strategy: Strategy, verifier: Verifier) -> list[list[FloatArray]]:
         """`[P][R]` scores and verifier tokens `[2, N]` of the draws, NaN where not verified."""
-        key = (verifier.fingerprint, getattr(strategy, "temperature", None),
-               getattr(strategy, "max_tokens", None))  # fmt: skip
+        key = (verifier.fingerprint, *setting_of(strategy))
         if key not in self._scores:
             draws = self.draws(strategy)
             if verifier.derived:

@@ -29,7 +29,8 @@ from dwell.ledger import Ledger
 from dwell.protocols import Continues, Generator, Strategy, Task, Verifier, is_right
 from dwell.records import Answer, Problem, Usage
 from dwell.sandbox import Limits, Sandbox
-from dwell.study_file import JudgeSpec, ModelSpec, StudySpec, parse_study, to_toml
+from dwell.study_file import JudgeSpec, ModelSpec, StudySpec, parse_study
+from dwell.study_toml import to_toml
 from dwell.tasks import TASKS, FileTask, get_task, read_problems, recorded_problems
 from dwell.tasks.programs import ProgramTests
 from dwell.verifiers import Judge, make_verifier

@@ -37,7 +37,6 @@ model = "transformers:FOLDER"    # with `form`, `aggregate` and so on, see docs/
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,23 +60,30 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-#: Keys of a model beyond its name and sampling, by the word before its name's colon.
+#: Keys of a model beside its name, by the word before its name's colon.
 _OPTIONS = {
+    "coin": set[str](),
     "openai": {
-        "api", "concurrency", "continuation", "shared_prefix", "requests_per_minute",
-        "tokens_per_minute", "timeout_seconds", "hedge_seconds", "usd_per_million_prompt_tokens",
-        "usd_per_million_cached_tokens", "usd_per_million_output_tokens", "step_delimiter",
-        "extra_body",
+        "temperature", "max_tokens", "base_url", "api", "concurrency", "continuation",
+        "shared_prefix", "requests_per_minute", "tokens_per_minute", "timeout_seconds",
+        "hedge_seconds", "usd_per_million_prompt_tokens", "usd_per_million_cached_tokens",
+        "usd_per_million_output_tokens", "step_delimiter", "extra_body",
     },
     "transformers": {
-        "top_p", "top_k", "batch", "device", "dtype", "step_delimiter", "closing",
+        "temperature", "max_tokens", "top_p", "top_k", "batch", "device", "dtype",
+        "step_delimiter", "closing",
     },
 }  # fmt: skip
 
 
+#: Keys of an embedded model, whose name has no such word.
+_EMBEDDED = {"temperature", "max_tokens"}
+
+
 def _own_keys(model: str) -> set[str]:
-    """The keys that only models of one kind take."""
-    return _OPTIONS.get(model.partition(":")[0], set())
+    """The keys that a model of this name takes."""
+    word, colon, _ = model.partition(":")
+    return _OPTIONS.get(word, _EMBEDDED) if colon else _EMBEDDED
 
 
 class ModelSpec(_Table):
@@ -109,8 +115,8 @@ class ModelSpec(_Table):
     closing: tuple[str, ...] | None = None
 
     def model_options(self) -> dict[str, Any]:
-        """What its class takes, as keywords; None = the class's default."""
-        return self.model_dump(include={"temperature", "max_tokens"} | _own_keys(self.name))
+        """What its class takes beside its address, as keywords; None = the class's default."""
+        return self.model_dump(include=_own_keys(self.name) - {"base_url"})
 
 
 class JudgeSpec(ModelSpec):
@@ -344,6 +350,7 @@ def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
     except ValidationError as error:
         raise _bad_form(error, name) from error
     spec.strategies_at()
+    _check_keys(spec.models)
     _check_judges(spec)
     for limits in (spec.limits, spec.spend_limits):
         check_limits(limits)
@@ -351,9 +358,25 @@ def check_study(table: dict[str, Any], name: str = "study") -> StudySpec:
     return spec
 
 
+def _check_keys(models: Sequence[ModelSpec]) -> None:
+    """Refuse keys of another kind of model: they would do nothing."""
+    for model in models:
+        taken = _own_keys(model.name)
+        given = model.model_dump(exclude={"name"}, exclude_defaults=True)
+        wrong = [key for key in given if key not in taken]
+        if wrong:
+            kind = model.name.partition(":")[0] if taken is not _EMBEDDED else "embedded"
+            keys = ", ".join(sorted(taken)) or "no key but its name"
+            raise UsageError(
+                f"A model takes the keys of its kind, but {model.name} was given `{wrong[0]}`: a "
+                f"model of the kind {kind} takes {keys}. Leave it out."
+            )
+
+
 def _check_own(judges: Sequence[JudgeSpec], verifiers: Sequence[VerifierSpec]) -> None:
     """Verifiers have names of their own, and judges templates with every place."""
     _check_own_names([*(j.name for j in judges), *(v.name for v in verifiers)])
+    _check_keys([judge.as_model() for judge in judges])
     for judge in judges:
         check_template(judge.kind, judge.template or TEMPLATES[judge.kind])
 
@@ -409,7 +432,11 @@ def study_from_flags(
         "title": "study from flags",
         "seed": seed,
         "streams": streams,
-        "models": [{"name": name, "base_url": base_url} for name in models],
+        "models": [
+            # Only endpoints have an address; a study may compare them with embedded models.
+            {"name": name, "base_url": base_url if name.startswith("openai:") else None}
+            for name in models
+        ],
         "tasks": [_task_word(word) for word in tasks],
         "strategies": [_strategy_word(word) for word in strategies],
     }
@@ -451,37 +478,3 @@ def _strategy_word(word: str) -> dict[str, Any]:
     if strategy.scale in given:
         given["budgets"] = [given.pop(strategy.scale)]
     return {"name": strategy.name, **given}
-
-
-def to_toml(spec: StudySpec) -> str:
-    """The study as TOML text that `parse_study` reads back."""
-    lines = [f"title = {_value(spec.title)}", f"seed = {spec.seed}", f"streams = {spec.streams}"]
-    lines += [f"budgets = {_value(spec.budgets)}", f"order = {_value(spec.order)}"]
-    for name in ("limits", "spend_limits"):
-        if table := getattr(spec, name):
-            lines.append(f"{name} = {_value(table)}")
-    for name in ("models", "tasks", "strategies", "judges", "verifiers"):
-        for item in getattr(spec, name):
-            lines += ["", f"[[{name}]]"]
-            values = item.model_dump(exclude_defaults=True, exclude_none=True)
-            lines += [f"{key} = {_value(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _key(key: str) -> str:
-    """A key of TOML, quoted where it has to be."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
-    if isinstance(value, dict):
-        inner = ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items())
-        return f"{{ {inner} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(item) for item in value)}]"
-    return repr(value)

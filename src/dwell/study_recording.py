@@ -17,7 +17,7 @@ from dwell.ledger import Ledger
 from dwell.protocols import Strategy
 from dwell.recordings import Recorded, Recording
 from dwell.recordings.arrays import FloatArray, numbered_answers, padded_rows
-from dwell.samples import Draws, DrawTable
+from dwell.samples import Draws, DrawTable, setting_of
 from dwell.strategies.asking import GROUP_VERIFIERS
 from dwell.study import Study
 
@@ -73,10 +73,7 @@ def _recordings(
 
 def _settings(study: Study) -> dict[tuple[Any, Any], Strategy]:
     """A strategy for each (temperature, max_tokens) that the study's strategies sample with."""
-    return {
-        (getattr(s, "temperature", None), getattr(s, "max_tokens", None)): s
-        for _, _, s in study.spec.strategies_at()
-    }
+    return {setting_of(s): s for _, _, s in study.spec.strategies_at()}
 
 
 def _recording(

@@ -69,7 +69,7 @@ def test_an_unfinished_study_shows_what_there_is(tmp_path, scripted_model):
     Study(study_world.spec(), tmp_path).run()
     results = analyse(tmp_path)
     wider = study_world.spec(study_world.TEXT.replace("16]", "16, 32]"))
-    from dwell.study_file import to_toml
+    from dwell.study_toml import to_toml
 
     (tmp_path / "study.toml").write_text(to_toml(wider), encoding="utf-8")
     partly = analyse(tmp_path)

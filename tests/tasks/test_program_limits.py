@@ -8,7 +8,8 @@ from dwell.errors import UsageError
 from dwell.records import Problem
 from dwell.sandbox import Limits
 from dwell.study import VERDICTS, Study
-from dwell.study_file import check_study, parse_study, to_toml
+from dwell.study_file import check_study, parse_study
+from dwell.study_toml import to_toml
 from dwell.tasks import FileTask
 
 ROW = {"id": "a", "prompt": "f", "checker": "code", "tests": ["assert f() > 0"]}

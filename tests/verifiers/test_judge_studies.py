@@ -22,7 +22,8 @@ from dwell.records import Candidate, Problem
 from dwell.requests import Verify
 from dwell.strategies import BestOfN
 from dwell.study import Study, solve
-from dwell.study_file import check_study, parse_study, to_toml
+from dwell.study_file import check_study, parse_study
+from dwell.study_toml import to_toml
 from dwell.tasks import get_task
 from dwell.verifiers import Judge
 
