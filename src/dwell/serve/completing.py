@@ -1,43 +1,38 @@
 """A request for a completion, from its bytes to the reply.
 
-A single draw without a deadline or a budget is passed on with as little in between as can be;
+A draw a choice without a deadline or a budget is passed on with as little in between as can be;
 everything else is a run of a strategy. What a reply has cost is noted after it was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from dwell.protocols import Attempt
-from dwell.records import Context, Problem, Usage
-from dwell.requests import Generate
 from dwell.serve.asking import Asked, Refused, read_asked
 from dwell.serve.deadlines import Deadlines, Due
-from dwell.serve.draws import Call, Source
-from dwell.serve.ended import Ended, failure_of, of_one_draw
+from dwell.serve.draws import Source
+from dwell.serve.ended import Ended
 from dwell.serve.gauges import Gauges
 from dwell.serve.journal import Journal
 from dwell.serve.judges import Judges
 from dwell.serve.live import Live
 from dwell.serve.pace import Pace
 from dwell.serve.relay import relay
-from dwell.serve.replies import account, as_bytes, completion, error_body, event, events, headers
+from dwell.serve.replies import as_bytes, completion, error_body, event, events, headers
 from dwell.serve.runs import Runs
 from dwell.serve.session import cannot_serve
 from dwell.serve.settings import Settings
+from dwell.serve.together import Together
 from dwell.serve.upstream import Upstream
 
 #: Seconds after which a stream without an event says that it is still there.
 HEARTBEAT_SECONDS = 10.0
 #: Requests begun in one turn of the event loop; each takes about a millisecond.
 STARTS_PER_TURN = 2
-#: What a request that is passed through asks of the model: one draw.
-_ONE_DRAW = Generate(Context(messages=(("user", ""),)))
-_NO_PROBLEM = Problem(id="", prompt="")
 
 
 class Completing:
@@ -103,9 +98,10 @@ class Completing:
         source = self._source
         passed = asked.plain and asked.limits.keys() == {"calls"}
         together = Together(asked, source, begun, self._note, self._task) if passed else None
-        streams = asked.stream and isinstance(source, Upstream) and asked.n <= source.most_together
-        if together is not None and streams and (due is None or asked.n == 1):
-            return await relay(request, together, source, self._settings, begun, due)
+        if together is not None and asked.stream and isinstance(source, Upstream):
+            at_once = due is None and asked.n <= source.most_together
+            if asked.n == 1 or at_once:
+                return await relay(request, together, source, self._settings, begun, due)
         runs: Runs | Together
         if together is not None and due is None:
             runs = together

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,8 +76,27 @@ class Embedded:
         )
         async with self._slots:
             (outcome,) = await self._generator.generate([work])
-        made = [self._live(draw, call, context) for draw in outcome.draws]
+        made = [self._live(draw, call, context) for draw in self._sharing(outcome.draws)]
         return made, list(outcome.attempts)
+
+    def _sharing(self, draws: Sequence[Draw]) -> list[Draw]:
+        """The draws of one call, whose prompt was read once: by the first that read any."""
+        found: list[Draw] = []
+        was_read = False
+        for draw in draws:
+            if was_read:
+                saved = self._generator.shared_prompt(draw.prompt_tokens)
+                draw = replace(
+                    draw,
+                    prompt_tokens=0,
+                    cached_tokens=draw.prompt_tokens,
+                    flops=draw.flops - saved.flops,
+                    seconds=draw.seconds - saved.seconds,
+                    usd=draw.usd - saved.usd,
+                )
+            was_read = was_read or draw.prompt_tokens > 0
+            found.append(draw)
+        return found
 
     def _live(self, draw: Draw, call: Call, context: Context) -> LiveDraw:
         values = {name: getattr(draw, name) for name in Draw.__slots__}

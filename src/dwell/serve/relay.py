@@ -1,10 +1,10 @@
-"""One completion, passed on to the client while it is written."""
+"""The completions of one call, passed on to the client while they are written."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,46 +16,58 @@ from dwell.serve.asking import Asked, Refused
 from dwell.serve.deadlines import Due
 from dwell.serve.draws import LiveDraw
 from dwell.serve.ended import Ended, of_one_draw
-from dwell.serve.replies import DONE, account, billed, chunk_head, error_body, event
+from dwell.serve.replies import (
+    account,
+    chunk_head,
+    closing,
+    error_body,
+    event,
+    events_of_choice,
+)
 from dwell.serve.settings import Settings
-from dwell.serve.upstream import Upstream
+from dwell.serve.together import Together
+from dwell.serve.upstream import Upstream, shares
 from dwell.tasks.answers import vote_key
-
-Note = Callable[[Asked, Ended], None]
 
 
 class _Written:
-    """What has been written so far of a streamed completion."""
+    """What has been written so far of one streamed completion.
+
+    Attributes:
+        last: the event that ends it, which is held back until its account is known.
+    """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.calls: dict[int, dict[str, Any]] = {}
         self.reason: str | None = None
-        self.usage: dict[str, Any] = {}
+        self.last: dict[str, Any] | None = None
 
-    def take(self, chunk: dict[str, Any], chat: bool) -> None:
-        """Note an event."""
-        if isinstance(chunk.get("usage"), dict):
-            self.usage = chunk["usage"]
-        for choice in chunk.get("choices") or ():
-            self.reason = choice.get("finish_reason") or self.reason
-            delta = (choice.get("delta") or {}) if chat else {"content": choice.get("text")}
-            self.texts.append(delta.get("content") or "")
-            for call in delta.get("tool_calls") or ():
-                self._call(call)
+    def take(self, choice: Mapping[str, Any], chat: bool) -> None:
+        """Note a piece."""
+        self.reason = choice.get("finish_reason") or self.reason
+        delta = (choice.get("delta") or {}) if chat else {"content": choice.get("text")}
+        self.texts.append(delta.get("content") or "")
+        for call in delta.get("tool_calls") or ():
+            self._call(call)
 
-    def _call(self, call: dict[str, Any]) -> None:
+    def _call(self, call: Mapping[str, Any]) -> None:
         known = self.calls.setdefault(call.get("index") or 0, {"name": "", "arguments": ""})
         function = call.get("function") or {}
         for part in known:
             known[part] += function.get(part) or ""
 
-    def draw(self, asked: Asked, settings: Settings, seconds: float) -> LiveDraw:
-        """The completion as a draw; tokens that the server does not tell are estimated."""
-        text = "".join(self.texts)
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.texts)
+
+    def draw(
+        self, asked: Asked, settings: Settings, prompt: int, output: int, seconds: float
+    ) -> LiveDraw:
+        """The completion as a draw."""
+        text = self.text
         calls = [{"function": call} for _, call in sorted(self.calls.items())]
-        prompt = self.usage.get("prompt_tokens", 0)
-        output = self.usage.get("completion_tokens", -(-len(text) // 4))
         return LiveDraw(
             status="cap" if self.reason in ("length", None) else "end",
             text=text,
@@ -71,84 +83,143 @@ class _Written:
         )
 
 
+class _Stream:
+    """What has been written so far of all completions of one call."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self.choices = [_Written() for _ in range(asked.n)]
+        self._usage: dict[str, Any] = {}
+
+    def take(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
+        """Note an event; its pieces that may be passed on now."""
+        usage = chunk.pop("usage", None)
+        if isinstance(usage, dict):
+            self._usage = usage
+        now = []
+        for choice in chunk.get("choices") or ():
+            one = self._of(choice)
+            if one is None:
+                continue  # more completions than were asked for
+            one.take(choice, self._asked.chat)
+            if one.reason is None:
+                now.append(choice)
+            else:
+                one.last = {**chunk, "choices": [choice]}
+        return now
+
+    def _of(self, choice: Mapping[str, Any]) -> _Written | None:
+        """The completion that a piece belongs to."""
+        place = 0 if self._asked.n == 1 else choice.get("index") or 0
+        return self.choices[place] if 0 <= place < self._asked.n else None
+
+    @property
+    def came(self) -> list[int]:
+        """The completions that were begun."""
+        return [k for k, one in enumerate(self.choices) if one.texts or (self._usage and not k)]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every completion that was begun has its end."""
+        return bool(self.came) and all(self.choices[k].last is not None for k in self.came)
+
+    def draws(self, settings: Settings, seconds: float) -> dict[int, LiveDraw]:
+        """What was begun; the prompt was read once. Tokens that nobody tells are estimated."""
+        came = self.came
+        texts = [self.choices[k].text for k in came]
+        total, prompt = self._usage.get("completion_tokens"), self._usage.get("prompt_tokens") or 0
+        if total is None:
+            counts = [-(-len(text) // 4) for text in texts]
+        else:
+            counts = shares(total, [len(text) + 1 for text in texts])
+        return {
+            k: self.choices[k].draw(self._asked, settings, 0 if i else prompt, count, seconds)
+            for i, (k, count) in enumerate(zip(came, counts, strict=True))
+        }
+
+
 async def relay(
     request: web.Request,
-    asked: Asked,
+    together: Together,
     source: Upstream,
     settings: Settings,
     begun: float,
     due: Due | None,
-    note: Note,
 ) -> web.StreamResponse:
-    """Stream one completion through; the event with its end carries the account.
+    """Stream the completions of one call through; the event with the end of each has its account.
 
-    At the deadline the completion is cut, with the finish reason "length". A stream that breaks
-    ends with an event that says so, and without the mark of a good end.
+    Completions that the model leaves out, where it ignores `n`, are drawn after those that it
+    wrote. At the deadline a completion is cut, with the finish reason "length". A stream that
+    breaks ends with an event that says so, and without the mark of a good end.
 
     Raises:
         Refused: nothing has been sent, and nothing will come.
     """
+    asked = together.asked
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache",
                  "X-Dwell-Id": asked.id}
     )  # fmt: skip
-    written, last, status = _Written(), None, "cancelled"
+    stream, status = _Stream(asked), "cancelled"
     try:
         try:
-            last = await _pass_on(request, response, asked, source, settings, due, written)
+            await _pass_on(request, response, together, source, settings, due, stream)
             status = "done"
         except TimeoutError:
             status = "deadline"
         except Refused as refused:
-            status = f"failed: {refused}"
-            if not response.prepared:
+            if response.prepared or asked.n == 1 or refused.status != 400:
+                status = f"failed: {refused}"
                 raise
-            await response.write(event(error_body(refused)))
-            return response
-        ended = _ended(asked, settings, written, status, time.monotonic() - begun)
+            status = "done"  # several completions may be what it refuses: each is asked for
+        finally:
+            kept = _keep(together, stream, settings, status, time.monotonic() - begun)
         if status == "deadline" and not response.prepared:
             raise Refused(504, "deadline_exceeded", "No completion arrived before the deadline.",
-                          dwell=account(asked, ended))  # fmt: skip
+                          dwell=account(asked, kept[0]))  # fmt: skip
+        head = chunk_head(asked, settings.model)
+        await _end(request, response, together, stream, kept, head)
+        rest = {} if len(kept) == asked.n else await _rest(together, source, kept)
         await response.prepare(request)
-        await response.write(_end(asked, settings, last, ended))
-        return response
+        for one in together.each:
+            if one.choice in rest:
+                await response.write(b"".join(events_of_choice(one, rest[one.choice], head)))
+        await response.write(b"".join(closing(asked, [*kept.values(), *rest.values()], head)))
+    except Refused as refused:
+        if not response.prepared:
+            raise
+        await response.write(event(error_body(refused)))
     finally:
-        note(asked, _ended(asked, settings, written, status, time.monotonic() - begun))
+        together.settle()
+    return response
 
 
 async def _pass_on(
     request: web.Request,
     response: web.StreamResponse,
-    asked: Asked,
+    together: Together,
     source: Upstream,
     settings: Settings,
     due: Due | None,
-    written: _Written,
-) -> dict[str, Any] | None:
-    """Pass events on; the one that ends the completion is held back and returned."""
-    head = chunk_head(asked, settings.model)
-    last: dict[str, Any] | None = None
+    stream: _Stream,
+) -> None:
+    """Pass events on; those that end a completion are held back."""
+    head = chunk_head(together.asked, settings.model)
     async with asyncio.timeout(None) as clock:
         if due is not None:
             due.tell(lambda: _cut(clock))
         try:
-            async for chunk in source.stream(asked):
+            async for chunk in source.stream(together.call(range(together.asked.n))):
                 if "error" in chunk:
                     raise Refused(502, "upstream_error", "upstream: an error while it wrote")
-                written.take(chunk, asked.chat)
-                chunk.pop("usage", None)
-                if not chunk.get("choices"):
-                    continue
-                if not response.prepared:
+                now = stream.take(chunk)
+                if stream.came and not response.prepared:
                     await response.prepare(request)
-                if written.reason is not None:
-                    last = chunk
-                else:
-                    await response.write(event({**chunk, **head}))
+                if now:
+                    await response.write(event({**chunk, "choices": now, **head}))
         except Refused:
-            if last is None:
+            if not stream.whole:
                 raise
-    return last or _stop(asked, "stop")
 
 
 def _cut(clock: asyncio.Timeout) -> None:
@@ -156,28 +227,56 @@ def _cut(clock: asyncio.Timeout) -> None:
         clock.reschedule(0.0)
 
 
+def _keep(
+    together: Together, stream: _Stream, settings: Settings, status: str, seconds: float
+) -> dict[int, Ended]:
+    """What became of each choice; what was written is paid for, whole or not.
+
+    Of several choices, those that a good stream does not have are left out: they may still come.
+    """
+    asked = together.asked
+    draws = stream.draws(settings, seconds)
+    kept = {}
+    for k in range(asked.n):
+        if k in draws or asked.n == 1 or status != "done":
+            lost = Attempt(outcome=status, usage=Usage(), estimated=True)
+            attempts = [] if k or status == "done" else [lost]
+            kept[k] = of_one_draw(draws.get(k), attempts, status, seconds)
+            together.keep(k, kept[k])
+    return kept
+
+
+async def _end(
+    request: web.Request,
+    response: web.StreamResponse,
+    together: Together,
+    stream: _Stream,
+    kept: Mapping[int, Ended],
+    head: Mapping[str, Any],
+) -> None:
+    """The event that ends each completion that was passed on, with its account."""
+    for k, ended in kept.items():
+        await response.prepare(request)
+        one = together.each[k]
+        reason = "length" if ended.status == "deadline" else "stop"
+        last = stream.choices[k].last or _stop(one, reason)
+        await response.write(event({**head, **last, **head, "dwell": account(one, ended)}))
+
+
 def _stop(asked: Asked, reason: str) -> dict[str, Any]:
     """The event that ends a completion."""
     empty: dict[str, Any] = {"delta": {}} if asked.chat else {"text": ""}
-    return {"choices": [{"index": 0, **empty, "finish_reason": reason}]}
+    return {"choices": [{"index": asked.choice, **empty, "finish_reason": reason}]}
 
 
-def _end(asked: Asked, settings: Settings, last: Mapping[str, Any] | None, ended: Ended) -> bytes:
-    """The last events; without a last one of the model's, the completion was cut."""
-    head = chunk_head(asked, settings.model)
-    told = event(
-        {**head, **(last or _stop(asked, "length")), **head, "dwell": account(asked, ended)}
-    )
-    if asked.include_usage:
-        told += event({**head, "choices": [], "usage": billed([ended])})
-    return told + DONE
+async def _rest(
+    together: Together, source: Upstream, kept: Mapping[int, Ended]
+) -> dict[int, Ended]:
+    """The choices that the model left out.
 
-
-def _ended(
-    asked: Asked, settings: Settings, written: _Written, status: str, seconds: float
-) -> Ended:
-    """What became of it; what was written is paid for, whole or not."""
-    came = bool(written.texts or written.usage)
-    draw = written.draw(asked, settings, seconds) if came else None
-    lost = Attempt(outcome=status, usage=Usage(), estimated=True)
-    return of_one_draw(draw, [] if status == "done" else [lost], status, seconds)
+    Raises:
+        Refused: one of them could not be had.
+    """
+    if kept:
+        source.most_together = min(source.most_together, len(kept))
+    return {one.choice: ended for one, ended in await together.ended() if one.choice not in kept}

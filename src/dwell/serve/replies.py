@@ -8,15 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from dwell.accounts import SHOWN, confidence_shown, votes_shown
 from dwell.protocols import Strategy
 from dwell.records import Usage
 from dwell.serve.asking import Asked, Refused
 from dwell.serve.ended import Ended
 
-#: Characters of a streamed piece, and of an answer shown among the votes.
-PIECE, SHOWN = 256, 200
-#: Answers shown among the votes, the most frequent first.
-MOST_SHOWN = 16
+#: Characters of a streamed piece.
+PIECE = 256
 DONE = b"data: [DONE]\n\n"
 NOT_SURE = "not sure"
 
@@ -28,7 +27,6 @@ def seconds_now() -> int:
 
 def account(asked: Asked, ended: Ended) -> dict[str, Any]:
     """The `dwell` object of a reply: what was done, what it says, what it cost."""
-    shown = ended.votes.most_common(MOST_SHOWN)
     charged = plain(ended.charged)
     spent = charged if ended.spent is ended.charged else plain(ended.spent)
     return {
@@ -38,12 +36,12 @@ def account(asked: Asked, ended: Ended) -> dict[str, Any]:
         "draws": len(ended.draws),
         "failed_draws": sum(draw.status == "failed" for draw in ended.draws),
         "answer": None if ended.answer is None else ended.answer[:SHOWN],
-        "votes": [{"answer": answer[:SHOWN], "count": count} for answer, count in shown],
+        "votes": votes_shown(ended.votes),
         "scores": [
             {"answer": answer and answer[:SHOWN], "score": shown_score(score)}
             for answer, score in ended.scores[:256]
         ],
-        "confidence": confidence(ended),
+        "confidence": confidence_shown(ended.confidence, ended.answer, ended.votes),
         "abstained": abstained(asked, ended),
         "usage": {"charged": charged, "spent": spent},
         "seconds": round(ended.seconds, 4),
@@ -59,21 +57,6 @@ def spec_shown(strategy: Strategy) -> str:
     """A strategy as clients may know it: a plan by what it does, not by where its file lies."""
     digest = strategy.params().get("digest")
     return f"plan({digest=})" if strategy.name == "plan" else strategy.spec()
-
-
-def confidence(ended: Ended) -> dict[str, Any] | None:
-    """How sure the reply may be; None where nothing is known.
-
-    `agreement` is the share of at least two votes that the answer has, and no probability.
-    `probability` is one, by the map of a plan, of the answer given or withheld.
-    """
-    cast = ended.votes.total()
-    found: dict[str, Any] = {}
-    if ended.confidence is not None:
-        found["probability"] = round(ended.confidence, 4)
-    if cast >= 2 and ended.answer is not None:
-        found |= {"agreement": round(ended.votes[ended.answer] / cast, 4), "votes": cast}
-    return {**found, "calibrated": ended.confidence is not None} if found else None
 
 
 def abstained(asked: Asked, ended: Ended) -> bool:
@@ -156,9 +139,7 @@ def events(asked: Asked, model: str, runs: Sequence[tuple[Asked, Ended]]) -> Ite
     yield from closing(asked, [ended for _, ended in runs], head)
 
 
-def events_of_choice(
-    asked: Asked, ended: Ended, head: Mapping[str, Any]
-) -> Iterator[bytes]:
+def events_of_choice(asked: Asked, ended: Ended, head: Mapping[str, Any]) -> Iterator[bytes]:
     """A whole completion as events."""
     choice = choice_of(asked, ended)
     for delta in _deltas(choice, asked.chat):

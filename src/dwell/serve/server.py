@@ -67,7 +67,7 @@ class Server:
         self._gauges, self._guard = Gauges(), Guard(settings)
         why = cannot_serve(settings.strategy, source.provides, self._judges.verifiers)
         if why is not None:
-            raise UsageError(f"A server's strategy must run on its model, but {why}")
+            raise UsageError(f"A server's strategy must run on its model, but not so here: {why}")
         self._completing = Completing(settings, source, self._judges, self._gauges, journal, task)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
