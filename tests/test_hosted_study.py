@@ -7,15 +7,16 @@ import pytest
 
 from dwell.errors import GeneratorError, StrategyError, UsageError
 from dwell.generators.scripted import Scripted
-from dwell.hosted_study import HostedStudy, HostedTask
-from dwell.protocols import Strategy
-from dwell.records import Problem
+from dwell.hosted_study import HostedStudy, HostedTask, limits_of
+from dwell.ledger import Ledger
+from dwell.protocols import Outcome, Strategy
+from dwell.records import Draw, Problem
 from dwell.requests import Generate
 from dwell.results import analyse
 from dwell.strategies import parse
 from dwell.study import Study
 from dwell.study_recording import recordings_of
-from dwell.verifiers import make_verifier
+from dwell.verifiers import Judge, make_verifier
 
 
 class Counting:
@@ -199,3 +200,44 @@ class Broken(Strategy):
 async def test_a_strategy_that_fails_is_named():
     with pytest.raises(StrategyError, match=r"broken failed: RuntimeError: a bug"):
         await ask(HostedStudy(None), Counting(), Broken())
+
+
+async def test_two_models_with_one_judge_answer_the_same_question_at_the_same_time(tmp_path):
+    study, strategy = HostedStudy(tmp_path), parse("best_of_n:n=3,verifier=judge")
+    judge = Judge(Counting("judge"), name="judge")
+    runs = [
+        study.solve(question(), strategy, Counting(name), TASK, verifiers={"judge": judge})
+        for name in "ab"
+    ]
+    assert [ran.status for ran in await asyncio.gather(*runs)] == ["done", "done"]
+
+
+async def test_questions_with_unusual_line_ends_are_read_again(tmp_path):
+    for k in range(2):
+        problem = Problem(id=f"mine/{k}", prompt="a\u2028b\x85c\ud800", task="mine", reference="7")
+        await ask(HostedStudy(tmp_path), Counting(), problem=problem)
+    assert len(Study.load(tmp_path).problems) == 2
+
+
+async def test_a_host_that_cancels_until_it_is_obeyed_loses_no_draw(tmp_path):
+    class Slow(Counting):
+        async def generate(self, work):
+            for item in work:
+                if item.early is not None:
+                    item.early([0], Outcome([Draw(text="Answer: 7", output_tokens=3)]))
+            await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(ask(HostedStudy(tmp_path), Slow()))
+    await asyncio.sleep(0.1)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    with Ledger(tmp_path / "ledger.db", read_only=True) as ledger:
+        assert ledger.totals().draws == 1
+
+
+@pytest.mark.parametrize("wrong", ["abc", 0, -1, True, float("nan")])
+def test_limits_are_numbers_above_zero(wrong):
+    with pytest.raises(UsageError, match="`samples` must be a number above 0"):
+        limits_of(samples=wrong)
+    assert limits_of(samples=3, usd=0.5) == {"calls": 3.0, "usd": 0.5}

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from dwell.errors import UsageError
+from dwell.ledger import storable
 from dwell.protocols import Generator, Strategy
 from dwell.records import Problem
 from dwell.study import PROBLEMS, STUDY
-from dwell.study_file import ModelSpec, StrategySpec, StudySpec, TaskSpec, parse_study, to_toml
+from dwell.study_file import ModelSpec, StrategySpec, StudySpec, TaskSpec, parse_study
+from dwell.study_toml import to_toml
+from dwell.tables import json_lines
 from dwell.verifiers import VERIFIERS
 
 
@@ -46,8 +49,7 @@ class HostedFiles:
         if self._study.exists():
             self._spec = parse_study(self._study.read_text(encoding="utf-8"), str(self._study))
         if self._problems.exists():
-            lines = self._problems.read_text(encoding="utf-8").splitlines()
-            self._known = {json.loads(line)["id"] for line in lines}
+            self._known = {record["id"] for _, record in json_lines(self._problems)}
         if self._spec is not None and self._spec.seed != seed:
             raise UsageError(
                 f"A folder has one seed, but {folder} was begun with {self._spec.seed}, and now "
@@ -95,7 +97,7 @@ class HostedFiles:
         if problem.reference is not None and problem.id not in self._known:
             self._known.add(problem.id)
             with self._problems.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_record(problem), ensure_ascii=False) + "\n")
+                file.write(storable(json.dumps(_record(problem), ensure_ascii=False)) + "\n")
 
     def _check_model(self, generator: Generator) -> None:
         name = generator.info["name"]

@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from dwell.accounts import SHOWN, confidence_shown, votes_shown
 from dwell.driver import Driver, RunPlan
 from dwell.driver.session import Session
 from dwell.errors import GeneratorError, StrategyError, UsageError
@@ -32,9 +33,6 @@ from dwell.requests import Generate, Request, Verify
 from dwell.study import LEDGER, run_name
 from dwell.tasks import TASKS
 from dwell.tasks.checkers import make_checker
-
-#: Answers shown among the votes of an account, the most frequent first; characters of each.
-MOST_SHOWN, SHOWN = 16, 200
 
 
 class HostedTask:
@@ -90,7 +88,7 @@ class Ran:
         candidates: what was delivered, in order.
         scores: (answer, score) of every candidate that a verifier scored.
         score_of: the last score of each text.
-        chosen: the candidate that carries the answer; None where nothing whole was drawn.
+        chosen: the candidate that carries the answer; there once the run has ended.
         confidence: probability that the answer is right, where the strategy says so.
         charged: what the strategy used.
         new_draws: how many draws the ledger did not hold.
@@ -102,7 +100,7 @@ class Ran:
     candidates: list[Candidate] = field(default_factory=list)
     scores: list[tuple[Answer, float]] = field(default_factory=list)
     score_of: dict[str, float] = field(default_factory=dict)
-    chosen: Candidate | None = None
+    chosen: Candidate = field(init=False, repr=False)
     confidence: float | None = None
     charged: Usage = field(default_factory=Usage)
     new_draws: int = 0
@@ -126,27 +124,15 @@ class Ran:
             "new_draws": self.new_draws,
             "failed_draws": sum(c.status == "failed" for c in self.candidates),
             "answer": None if self.answer is None else self.answer[:SHOWN],
-            "votes": [
-                {"answer": answer[:SHOWN], "count": count}
-                for answer, count in self.votes.most_common(MOST_SHOWN)
-            ],
+            "votes": votes_shown(self.votes),
             "scores": [
                 {"answer": answer and answer[:SHOWN], "score": round(score, 6)}
                 for answer, score in self.scores
             ],
-            "confidence": self._sure(),
+            "confidence": confidence_shown(self.confidence, self.answer, self.votes),
             "abstained": self.abstained,
             "charged": {kind: round(value, 9) for kind, value in self.charged.items() if value},
         }
-
-    def _sure(self) -> dict[str, Any] | None:
-        """The plan's probability, and the share of at least two votes that the answer has."""
-        found: dict[str, Any] = {}
-        if self.confidence is not None:
-            found["probability"] = round(self.confidence, 4)
-        if self.answer is not None and (cast := self.votes.total()) > 1:
-            found |= {"agreement": round(self.votes[self.answer] / cast, 4), "votes": cast}
-        return {**found, "calibrated": self.confidence is not None} if found else None
 
 
 class HostedStudy:
@@ -197,8 +183,9 @@ class HostedStudy:
         """
         _check(strategy, generator)
         limits = dict(limits or {})
-        # Draws are named by what was asked: who asks the same at the same time takes turns.
-        key = (generator.fingerprint, problem.context().messages, repetition)
+        # Draws are named by what was asked, and a judge's by what it read, whoever wrote that:
+        # who asks the same at the same time takes turns.
+        key = (problem.context().messages, repetition)
         async with self._locks.setdefault(key, asyncio.Lock()):
             with self._open() as ledger:
                 if self._files is not None:
@@ -219,7 +206,7 @@ class HostedStudy:
                     check=finished,  # a finished run is repeated from its draws
                     on_done=sessions.append,
                 )
-                await driver.run([plan])
+                await _recorded(driver.run([plan]))
         return _ended(ran, sessions[0], driver.progress.draws_new)
 
     def _plan(
@@ -244,7 +231,7 @@ class HostedStudy:
                 ran.score_of.update((candidate.text, s) for candidate, s in known)
 
         name = run_name(generator.info["name"], strategy, problem.id, repetition)
-        name += "".join(f"|{kind}<={limit:g}" for kind, limit in sorted(limits.items()))
+        name += "".join(f"|{kind}<={limit:.15g}" for kind, limit in sorted(limits.items()))
         plan = RunPlan(
             name=name, strategy=strategy, problem=problem, repetition=repetition,
             limits=limits, on_reply=collect,
@@ -274,6 +261,49 @@ class HostedStudy:
         except BaseException:
             ledger.close()
             raise
+
+
+def limits_of(
+    *, samples: float | None = None, tokens: float | None = None, usd: float | None = None
+) -> dict[str, float]:
+    """The budget of a question by kind of usage, from what a host was told.
+
+    Raises:
+        UsageError: one is no number above 0.
+    """
+    found = {}
+    for name, kind, limit in (
+        ("samples", "calls", samples), ("tokens", "output_tokens", tokens), ("usd", "usd", usd)
+    ):  # fmt: skip
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+            raise UsageError(f"`{name}` must be a number above 0, but got {limit!r}. Mend it.")
+        found[kind] = float(limit)
+    return found
+
+
+async def _recorded(work: Coroutine[Any, Any, Any]) -> None:
+    """Await a run; if the host cancels it, end only when what arrived is on disk.
+
+    Hosts on anyio cancel again and again until they are obeyed, which would also stop the run
+    from recording what was paid for.
+    """
+    task = asyncio.ensure_future(work)
+    stopped: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            if stopped is None:
+                stopped = error
+                task.cancel()
+    if stopped is None:
+        task.result()  # or its error
+        return
+    if not task.cancelled():
+        task.exception()  # it is known; the host asked to stop
+    raise stopped
 
 
 def _check(strategy: Strategy, generator: Generator) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from dwell.errors import MissingExtraError, UsageError
 from dwell.generators.registry import weak_scorer
-from dwell.hosted_study import HostedStudy, HostedTask, Ran
+from dwell.hosted_study import HostedStudy, HostedTask, Ran, limits_of
 from dwell.inspect_model import Habits, InspectModel, as_pairs
 from dwell.protocols import Strategy, Verifier
 from dwell.records import Problem
@@ -31,6 +31,7 @@ try:
         GenerateConfig,
         ModelOutput,
         ModelUsage,
+        StopReason,
         execute_tools,
         get_model,
     )
@@ -81,9 +82,12 @@ def dwell_solver(
         UsageError: an unknown strategy, checker or verifier, or one that cannot be run here.
     """
     chosen = parse(strategy) if isinstance(strategy, str) else strategy
-    task = HostedTask(name, checker)
-    limits = {"calls": samples, "output_tokens": tokens, "usd": usd}
-    known = {kind: float(limit) for kind, limit in limits.items() if limit is not None}
+    if not isinstance(chosen, Strategy):
+        raise UsageError(f"`strategy` must be one or its name, but got {strategy!r}.")
+    if not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"`seed` must be a whole number of at least 0, but got {seed!r}.")
+    task = HostedTask(str(name), str(checker))
+    known = limits_of(samples=samples, tokens=tokens, usd=usd)
     if unknown := sorted(chosen.verifiers() - set(VERIFIERS) - set(judges or {})):
         raise UsageError(
             f"A strategy's verifiers must be known, but got {', '.join(unknown)}. Name one of "
@@ -173,14 +177,14 @@ def _verifiers(strategy: Strategy, judges: Mapping[str, Mapping[str, Any]]) -> d
 
 def _write(state: TaskState, ran: Ran, model: InspectModel) -> None:
     """Put the chosen completion and the account of it into the sample's state."""
-    assert ran.chosen is not None
     message, used = model.message_of(ran.chosen), ran.charged
     prompt, output = int(used.prompt_tokens), int(used.output_tokens)
+    halt: StopReason = "max_tokens" if ran.chosen.status == "cap" else "stop"
     state.output = ModelOutput(
         model=str(state.model),
         choices=[
             ChatCompletionChoice(
-                message=message, stop_reason="max_tokens" if ran.chosen.status == "cap" else "stop"
+                message=message, stop_reason="tool_calls" if message.tool_calls else halt
             )
         ],
         usage=ModelUsage(input_tokens=prompt, output_tokens=output, total_tokens=prompt + output),

@@ -123,6 +123,8 @@ class InspectModel:
         self.name, digest = self._named()
         self.fingerprint = f"inspect:{digest}"
         self.info: Mapping[str, Any] = {"kind": "inspect", "name": self.name}
+        if self._tools:  # whose calls stand in texts, but what they are does not
+            self.info = {**self.info, "tools": [ToolDef(one).name for one in self._tools]}
 
     def __repr__(self) -> str:
         return f"InspectModel({self.name!r})"
@@ -185,7 +187,7 @@ class InspectModel:
             habits.most = 1  # several answers may be why: the loop asks for one at a time
             return
         found = self._read(output, request)
-        if len(found) < len(places):
+        if output.choices and len(found) < len(places):
             habits.most = min(habits.most or 1, len(found))
         draws.update(zip(places, found, strict=False))
         if item.early is not None and len(item.seeds) > len(found):
@@ -260,8 +262,7 @@ class InspectModel:
             known = self._written.get((candidate.context, candidate.added))
             if known is not None:
                 return known
-        calls = [json.loads(call) for call in _CALL.findall(candidate.text)] if self._tools else []
-        text = _CALL.sub("", candidate.text) if calls else candidate.text
+        calls, text = _calls_in(candidate.text) if self._tools else ([], candidate.text)
         return ChatMessageAssistant(
             content=text,
             model=self._model.name,
@@ -269,7 +270,6 @@ class InspectModel:
             tool_calls=[
                 ToolCall(id=f"call_{k}", function=call["name"], arguments=call["arguments"])
                 for k, call in enumerate(calls)
-                if isinstance(call["arguments"], dict)
             ]
             or None,
         )
@@ -322,6 +322,21 @@ def _as_pair(message: ChatMessage) -> tuple[Role, str]:
         mode="json", include={"role", "content", "tool_calls", "function", "error"}
     )
     return role, f"{message.text}\n<{message.role} {_digest(said, 8)}>"
+
+
+def _calls_in(text: str) -> tuple[list[dict[str, Any]], str]:
+    """The tool calls that a text holds, and the text without them; all of it where one is none."""
+    try:
+        calls = [json.loads(call) for call in _CALL.findall(text)]
+    except ValueError:
+        return [], text
+    whole = all(
+        isinstance(call, dict)
+        and isinstance(call.get("name"), str)
+        and isinstance(call.get("arguments"), dict)
+        for call in calls
+    )
+    return (calls, _CALL.sub("", text)) if whole else ([], text)
 
 
 def _as_wire(choice: ChatCompletionChoice) -> dict[str, Any]:

@@ -19,15 +19,15 @@ import asyncio
 import hashlib
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NoReturn
 
-from dwell.errors import MissingExtraError, UsageError
+from dwell.errors import DwellError, MissingExtraError, UsageError
 from dwell.generators.registry import make_generator, weak_scorer
-from dwell.hosted_study import HostedStudy, HostedTask, Ran
+from dwell.hosted_study import HostedStudy, HostedTask, Ran, limits_of
 from dwell.protocols import Continues, GenerateWork, Generator, Outcome, Strategy, Verifier
 from dwell.records import Problem, Role, Usage
 from dwell.requests import Generate
@@ -167,18 +167,19 @@ class DwellLM(LM):
                 f"`--model dwell` takes the arguments that its documentation lists, but got "
                 f"{', '.join(unknown)}. Leave them out."
             )
+        _check_numbers(temperature=temperature, max_tokens=max_tokens, concurrency=concurrency,
+                       seed=seed)  # fmt: skip
         self._generator = generator or _generator(
             base_url, model, max_tokens,
             {"api": api, "concurrency": concurrency, "api_key_env": api_key_env},
         )  # fmt: skip
-        self._strategy = (
-            parse(strategy.replace(";", ",")) if isinstance(strategy, str) else strategy
-        )
-        self._study = HostedStudy(None if ledger is None else Path(ledger), seed=seed)
-        self._checker, self._reference = checker, reference
+        self._strategy = _strategy(strategy)
+        self._study = HostedStudy(None if ledger is None else str(ledger), seed=seed)
+        self._checker, self._reference = str(checker), reference
+        HostedTask("", self._checker)  # refused before anything is asked
         self._temperature = temperature
-        limits = {"calls": samples, "output_tokens": tokens}
-        self._limits = {k: float(limit) for k, limit in limits.items() if limit is not None}
+        self._limits = limits_of(samples=samples, tokens=tokens)
+        self._unknown: set[str] = set()
         self._window = max(4 * concurrency, 64)
         self.accounts: list[dict[str, Any]] = []
 
@@ -214,7 +215,7 @@ class DwellLM(LM):
         """
         runs = asyncio.run(self._all(requests, disable_tqdm))
         self.accounts = [ran.account() for ran in runs]
-        return [ran.chosen.text for ran in runs if ran.chosen is not None]
+        return [ran.chosen.text for ran in runs]
 
     async def _all(self, requests: Sequence[Instance], quiet: bool) -> list[Ran]:
         verifiers = {
@@ -266,7 +267,8 @@ class DwellLM(LM):
         messages = _messages(request.args[0])
         reference = None
         if self._reference is not None:
-            reference = task.extract(Problem(id="", prompt=""), str(request.doc[self._reference]))
+            right = _field(request.doc, self._reference)
+            reference = None if right is None else task.extract(Problem(id="", prompt=""), right)
         digest = hashlib.sha256(repr(messages).encode("utf-8", "surrogatepass")).hexdigest()[:8]
         problem = Problem(
             id=f"{name}/{request.doc_id}-{digest}",
@@ -279,7 +281,8 @@ class DwellLM(LM):
 
     def _sampled(self, options: Mapping[str, Any]) -> Sampled:
         """The model as a task samples it."""
-        if unknown := sorted(set(options) - _KNOWN):
+        if unknown := sorted(set(options) - _KNOWN - self._unknown):
+            self._unknown |= set(unknown)
             logger.warning("dwell does not pass on %s of the task", ", ".join(unknown))
         until = options.get("until") or ()
         temperature = self._temperature
@@ -293,6 +296,47 @@ class DwellLM(LM):
         )
 
 
+def _check_numbers(**given: Any) -> None:
+    """Refuse what the harness's `--model_args` made of a text that is no number."""
+    for name, value in given.items():
+        if name == "temperature":
+            fits = value is None or (isinstance(value, int | float) and value >= 0)
+            what = "a number of at least 0"
+        else:
+            least = 0 if name == "seed" else 1
+            fits = isinstance(value, int) and value >= least
+            what = f"a whole number of at least {least}"
+        if not fits:
+            raise UsageError(f"`{name}` must be {what}, but got {value!r}. Mend it.")
+
+
+def _strategy(given: str | Strategy) -> Strategy:
+    """A strategy, whose verifiers can be made here."""
+    chosen = parse(given.replace(";", ",")) if isinstance(given, str) else given
+    if not isinstance(chosen, Strategy):
+        raise UsageError(f"`strategy` must be one or its name, but got {given!r}. Name one.")
+    for name in sorted(chosen.verifiers()):
+        make_verifier(name, scorer=weak_scorer)
+    return chosen
+
+
+def _field(document: Mapping[str, Any], name: str) -> str | None:
+    """A document's single right answer; None where it has several or none.
+
+    Raises:
+        UsageError: it has no such field.
+    """
+    if name not in document:
+        raise UsageError(
+            f"`reference` must be a field of the task's documents ({', '.join(document)}), but "
+            f"got {name!r}. Name one of those."
+        )
+    value = document[name]
+    if isinstance(value, list | tuple):
+        value = value[0] if len(value) == 1 else None
+    return None if value is None else str(value)
+
+
 def _generator(
     base_url: str | None, model: str | None, max_tokens: int, options: Mapping[str, Any]
 ) -> Generator:
@@ -302,6 +346,7 @@ def _generator(
             "`--model dwell` needs the name of a model, but got none. Write for example "
             "--model_args base_url=http://localhost:8000/v1,model=NAME,strategy=majority:n=8"
         )
+    model = str(model)
     if base_url is None:
         return make_generator(model, max_tokens=max_tokens)
     return make_generator(f"openai:{model}", base_url=base_url, max_tokens=max_tokens, **options)
@@ -318,5 +363,14 @@ def _messages(context: str) -> tuple[tuple[Role, str], ...]:
     return (("user", context),)
 
 
+def main() -> None:
+    """The harness's own command line; what dwell refuses is one line, as from its own commands."""
+    try:
+        cli_evaluate()
+    except DwellError as error:
+        print(f"dwell: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__ == "__main__":
-    cli_evaluate()
+    main()

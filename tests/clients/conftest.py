@@ -1,5 +1,6 @@
 """What tests of other people's clients share: they write nothing outside the test's folder."""
 
+import asyncio
 import gc
 
 import pytest
@@ -14,6 +15,13 @@ def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setenv("INSPECT_DISPLAY", "none")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _asyncio_as_it_was():
+    """Nobody patched asyncio (`nest_asyncio`): it would leave the loops of all tests open."""
+    yield
+    assert not hasattr(asyncio, "_nest_patched")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,5 +1,7 @@
 """An evaluation by Inspect against the server, with nothing changed but its address."""
 
+import asyncio
+
 import pytest
 from serve_world import serving
 
@@ -24,6 +26,9 @@ DATASET = [Sample(id=k, input=f"what is it, {k}", target="7") for k in range(4)]
 async def evaluate(model, **options):
     task = Task(dataset=DATASET, scorer=match())
     (log,) = await eval_async(task, model=model, log_dir="logs", **options)
+    # Samples are read when first looked at. Reading them on a running loop would patch asyncio for
+    # every test that follows, whose loops would then stay open: so they are read in a thread.
+    await asyncio.to_thread(lambda: list(log.samples or ()))
     assert log.status == "success", log.error
     return log
 

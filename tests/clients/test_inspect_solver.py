@@ -1,5 +1,6 @@
 """`dwell.inspect`: a strategy answers in an evaluation, and its draws are remembered."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from dwell.cli import cli
 from dwell.errors import UsageError
 from dwell.generators.fake_server import FakeServer
 from dwell.generators.scripted import Scripted
+from dwell.ledger import Ledger
 from dwell.results import analyse
 
 inspect_ai = pytest.importorskip("inspect_ai")
@@ -34,6 +36,7 @@ from inspect_ai.solver import multiple_choice, system_message  # noqa: E402
 from inspect_ai.tool import tool  # noqa: E402
 
 from dwell.inspect import dwell_solver  # noqa: E402
+from dwell.inspect_model import _calls_in  # noqa: E402
 
 #: Inspect and what it is made of use things that are deprecated, and leave streams open.
 pytestmark = pytest.mark.filterwarnings(
@@ -75,6 +78,9 @@ def sevens():
 async def evaluate(model, solver, dataset=QUESTIONS, scorer=None, **options):
     task = Task(dataset=dataset, solver=solver, scorer=scorer or match())
     (log,) = await eval_async(task, model=model, log_dir="logs", **options)
+    # Samples are read when first looked at. Reading them on a running loop would patch asyncio for
+    # every test that follows, whose loops would then stay open: so they are read in a thread.
+    await asyncio.to_thread(lambda: list(log.samples or ()))
     return log
 
 
@@ -330,6 +336,30 @@ async def test_a_limit_of_inspect_ends_the_sample_as_it_does_without_us():
     assert log.samples[0].limit.type == "token"
 
 
+async def test_what_was_drawn_before_a_time_limit_is_in_the_folder():
+    async def answer(messages, tools, tool_choice, config):
+        made.append(1)
+        await asyncio.sleep(0.1 if len(made) <= 2 else 60)
+        output = ModelOutput.from_content("mockllm/model", "Answer: 7")
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+    made = []
+    model = get_model("mockllm/model", custom_outputs=answer)
+    solver = dwell_solver("majority:n=4", ledger="runs")
+    log = await good(model, solver, QUESTIONS[:1], time_limit=2)
+    assert log.samples[0].limit.type == "time"
+    with Ledger("runs/ledger.db", read_only=True) as ledger:
+        assert ledger.totals().draws == 2
+
+
+def test_a_text_that_only_looks_like_a_tool_call_stays_a_text():
+    good = '<tool_call>\n{"name": "add", "arguments": {"x": 1}}\n</tool_call>'
+    assert _calls_in(good) == ([{"name": "add", "arguments": {"x": 1}}], "")
+    for text in ("<tool_call>\n{broken\n</tool_call>", good.replace('{"x": 1}', '"x"')):
+        assert _calls_in(text) == ([], text)
+
+
 async def test_a_folder_keeps_one_way_to_read_answers():
     await good(sevens().model, dwell_solver("majority:n=2", ledger="runs"))
     log = await evaluate(sevens().model, dwell_solver(ledger="runs", checker="number"))
@@ -342,6 +372,9 @@ async def test_a_folder_keeps_one_way_to_read_answers():
         ({"strategy": "majority:m=3"}, "takes the parameters"),
         ({"strategy": "best_of_n:verifier=judge"}, "must be known"),
         ({"checker": "code"}, "runs programs"),
+        ({"strategy": 8}, "must be one or its name"),
+        ({"samples": "many"}, "`samples` must be a number above 0"),
+        ({"seed": "x"}, "`seed` must be a whole number"),
     ],
 )
 def test_what_cannot_run_is_refused_when_the_solver_is_made(arguments, message):

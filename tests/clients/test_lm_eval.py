@@ -134,12 +134,35 @@ def test_likelihoods_are_refused_with_the_way_out():
     [
         ({}, "name of a model"),
         ({"model": "coin:0.5", "pretrained": "x"}, "pretrained"),
+        ({"model": "coin:0.5", "samples": "many"}, "`samples` must be a number above 0"),
+        ({"model": "coin:0.5", "concurrency": 0}, "`concurrency` must be a whole number"),
+        ({"model": "coin:0.5", "temperature": "hot"}, "`temperature` must be a number"),
+        ({"model": "coin:0.5", "checker": "nope"}, "A checker must be one of"),
+        ({"model": "coin:0.5", "strategy": "best_of_n:n=2;verifier=nope"}, "a verifier must be"),
         ({"model": "coin:0.5", "strategy": "best_of_n:n=2;verifier=x;y=1"}, "takes the param"),
     ],
 )
 def test_arguments_that_mean_nothing_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         dwell.lm_eval.DwellLM(**arguments)
+
+
+def test_the_right_answer_is_a_single_one_of_a_field_that_is_there():
+    document = {"answer": 7, "one": ["a"], "several": ["a", "b"]}
+    found = [dwell.lm_eval._field(document, name) for name in document]
+    assert found == ["7", "a", None]
+    with pytest.raises(UsageError, match=r"\(answer, one, several\), but got 'target'"):
+        dwell.lm_eval._field(document, "target")
+
+
+def test_the_command_line_refuses_in_a_line(monkeypatch, capsys):
+    def refuse():
+        raise UsageError("No such thing.")
+
+    monkeypatch.setattr(dwell.lm_eval, "cli_evaluate", refuse)
+    with pytest.raises(SystemExit, match="2"):
+        dwell.lm_eval.main()
+    assert capsys.readouterr().err == "dwell: No such thing.\n"
 
 
 async def test_a_server_that_is_not_there_is_one_line():

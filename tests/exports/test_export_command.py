@@ -1,5 +1,6 @@
 """`dwell export`: rows of every format, the card, what is kept apart, and what is refused."""
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -7,6 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import dwell.exports.exporting as exporting
+from dwell.errors import UsageError
+from dwell.exports import Options
+from dwell.exports.writing import schema_of, writer_of
 
 
 def test_right_answers_become_rows_of_prompt_and_completion(exported, study_folder):
@@ -142,6 +146,11 @@ def test_a_failed_export_leaves_nothing(dwell, study_folder, tmp_path, monkeypat
         (("sft", "--out", "x.jsonl", "--balance", "label"), "balanced by a tag"),
         (("sft", "--out", "x.jsonl", "--model", "other"), "Name one of those"),
         (("dpo", "--out", "x.jsonl", "--by", "other"), "verifier of the study"),
+        (("sft", "--out", "x.jsonl", "--most", "²"), "at least 1 or `all`"),
+        (("sft", "--out", "x.jsonl", "--map", "a=b"), "--map is for sources that are a table"),
+        (("sft", "--out", "x.jsonl", "--form", "text", "--reasoning"), "--reasoning is for chats"),
+        (("prm", "--out", "x.jsonl", "--form", "chat"), "--form is for sft, dpo and kto"),
+        (("inspect", "--out", "logs", "--select", "shortest"), "--select is for rows"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(
@@ -174,3 +183,41 @@ def test_a_table_is_exported_as_chats(exported, tmp_path):
     assert row["prompt"] == rows[0]["messages"]
     assert row["chosen"] == [{"role": "assistant", "content": "yes"}]
     assert card["source"]["file"] == "t.jsonl"
+
+
+@pytest.mark.parametrize("kind", ["sft", "inspect"])
+def test_a_file_is_not_written_over_a_folder_nor_logs_into_a_file(
+    dwell, study_folder, tmp_path, kind
+):
+    if kind == "inspect":
+        pytest.importorskip("inspect_ai")
+    out = tmp_path / "there.jsonl"
+    out.touch() if kind == "inspect" else out.mkdir()
+    code, _, err = dwell("export", study_folder, "--to", kind, "--out", out, "--force")
+    assert code == 2
+    assert "An export needs the name of a" in err
+
+
+def test_what_is_drawn_while_rows_are_balanced_is_left_out(study_folder, tmp_path):
+    class Growing:
+        """A source that has nothing when it is read first, as a study at work."""
+
+        reads = 0
+
+        def __call__(self, tally):
+            self.reads += 1
+            yield from () if self.reads == 2 else opened.read(tally)
+
+    opened = exporting.open_source(study_folder)
+    source = dataclasses.replace(opened, read=Growing())
+    with pytest.raises(UsageError, match="nothing was left"):
+        exporting.export(source, "kto", tmp_path / "x.jsonl", Options(), balance="label")
+
+
+def test_what_is_no_valid_unicode_is_written_as_json_writes_it(tmp_path):
+    writer = writer_of(".jsonl")(
+        tmp_path / "x.jsonl", schema_of("sft", chat=False, reasoning=False)
+    )
+    writer.write({"completion": "a\ud800"})
+    writer.close()
+    assert json.loads((tmp_path / "x.jsonl").read_text()) == {"completion": "a\ud800"}

@@ -1,14 +1,21 @@
 """Logs of Inspect: its own reader opens them, and they say what the study says."""
 
+import asyncio
+
 import pytest
 
 from dwell.exports import Guard, open_source
 from dwell.exports.inspect_logs import export_logs
-from dwell.exports.traces import ReadingLedger, traces
+from dwell.exports.traces import ReadingLedger, num_unnamed, traces
+from dwell.generators.scripted import Scripted
+from dwell.hosted_study import HostedStudy, HostedTask
 from dwell.recordings import read_recordings
+from dwell.records import Problem
 from dwell.results import analyse
+from dwell.strategies import parse
 from dwell.study import Study
 from dwell.study_recording import recordings_of
+from dwell.verifiers import make_verifier
 
 
 def all_traces(folder):
@@ -171,3 +178,21 @@ def test_without_inspect_the_command_says_how_to_install_it(
     code, _, err = dwell("export", searched, "--to", "inspect", "--out", tmp_path / "logs")
     assert code == 2
     assert "pip install 'dwell[inspect]'" in err
+
+
+async def test_runs_of_a_hosted_study_with_limits_have_logs_of_their_own(tmp_path):
+    model = Scripted.from_function(lambda c, i, rng: f"{i}\nAnswer: 7", name="m")
+    model.info = {"name": "m"}
+    hosted, task = HostedStudy(tmp_path), HostedTask("mine")
+    problem = Problem(id="mine/0", prompt="what", task="mine", reference="7")
+    judged, plain = parse("best_of_n:n=2,verifier=mine,mode=group"), parse("majority:n=8")
+    verifiers = {"mine": make_verifier("agreement")}
+    await hosted.solve(problem, judged, model, task, verifiers=verifiers)
+    for limits in ({}, {"calls": 3, "output_tokens": 1234567}):
+        await hosted.solve(problem, plain, model, task, verifiers={}, limits=limits)
+    study = Study.load(tmp_path)
+    with ReadingLedger(study.ledger_path) as ledger:
+        found = await asyncio.to_thread(lambda: dict(traces(study, study.spec.models[0], ledger)))
+        assert num_unnamed(study, study.spec.models[0], ledger) == 1
+    draws = {label: len(runs[0].draws) for label, runs in found.items() if "majority" in label}
+    assert draws == {"majority-n8": 8, "majority-n8-calls=3-output_tokens=1234567": 3}

@@ -86,3 +86,11 @@ def test_truth_is_refused_where_the_task_has_none(question):
     tally = Tally()
     assert rows("prm", stepped(question), tally, steps="truth") == []
     assert tally.questions["whose task does not know which steps are right"] == 1
+
+
+def test_a_message_without_content_is_no_text_and_null_calls_are_none(question):
+    calls = [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{}]}]
+    plain = [{"role": "user", "content": "a", "tool_calls": None}]
+    for messages, count in ((calls, 0), (plain, 1)):
+        asked = replace(question(ONE), messages=messages)
+        assert len(rows("sft", asked, chat=True)) == count

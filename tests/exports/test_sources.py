@@ -8,8 +8,11 @@ import pytest
 import study_world
 from dwell.errors import UsageError
 from dwell.exports import Reading, Tally, open_source
+from dwell.generators.scripted import Scripted
+from dwell.hosted_study import HostedStudy, HostedTask
 from dwell.ledger import Ledger
-from dwell.records import Draw
+from dwell.records import Draw, Problem
+from dwell.strategies import parse
 from dwell.study import Study
 from dwell.study_recording import recordings_of
 
@@ -235,3 +238,39 @@ def test_what_was_asked_by_a_chat_is_a_chat_with_its_reasoning(tmp_path, monkeyp
         questions, _ = read(open_source(tmp_path, reasoning=reasoning))
         assert all(q.chat and q.separator == "\n\n" for q in questions)
         assert questions[0].samples[0].reasoning == ("hmm" if reasoning else "")
+
+
+def test_a_question_with_two_prompts_is_left_out_and_counted(tmp_path):
+    rows = [{**row, "prompt": f"{row['prompt']} {i}"} for i, row in enumerate(ROWS[:3])]
+    rows += ROWS[3:]
+    questions, tally = read(open_source(table(tmp_path / "t.jsonl", rows)))
+    assert [q.id for q in questions] == ["b"]
+    assert tally.questions["with more than one prompt"] == 1
+
+
+@pytest.mark.parametrize("messages", [[{"content": "no role"}], [{"role": 3, "content": "x"}]])
+def test_messages_of_a_table_must_be_messages(tmp_path, messages):
+    rows = [{**row, "messages": messages} for row in ROWS]
+    with pytest.raises(UsageError, match="row 1: `messages` must be a list of objects"):
+        open_source(table(tmp_path / "t.jsonl", rows))
+
+
+@pytest.mark.parametrize(
+    ("info", "asked", "left_out"),
+    [
+        ({}, "what", {}),
+        ({"tools": ["add"]}, "what", {"with tools, which rows of text do not hold": 1}),
+        ({}, "what\n<user 0123456789abcdef>", {"with parts that are no text": 1}),
+    ],
+)
+async def test_a_hosted_study_is_a_source_of_what_was_all_text(tmp_path, info, asked, left_out):
+    model = Scripted.from_function(lambda c, i, rng: f"{i}\nAnswer: {(8, 7)[i % 2]}", name="m")
+    model.info = {"kind": "inspect", "name": "m", **info}
+    problem = Problem(id="mine/0", prompt=asked, task="mine", reference="7")
+    await HostedStudy(tmp_path).solve(
+        problem, parse("majority:n=4"), model, HostedTask("mine"), verifiers={}
+    )
+    questions, tally = read(open_source(tmp_path))
+    assert dict(tally.questions) == left_out
+    samples = [s.correct for q in questions for s in q.samples]
+    assert samples == ([] if left_out else [False, True, False, True])

@@ -48,8 +48,10 @@ def _count(text: str | None, usual: int | None) -> int | None:
         return usual
     if text == "all":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"`--most` is a whole number of at least 1 or `all`, but got {text!r}.")
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(
+            f"`--most` is a whole number of at least 1 or `all`, but got {text!r}. Write one."
+        )
     return int(text)
 
 
@@ -106,6 +108,7 @@ def export(source: Path, kind: Any, out: Path, **options: Any) -> None:
     """Export a source."""
     _check(kind, options)
     guard = Guard(
+        text=options["questions"],
         only=chosen_questions(options["questions"]) if options["questions"] else None,
         hold_out=options["hold_out"],
     )
@@ -120,8 +123,7 @@ def export(source: Path, kind: Any, out: Path, **options: Any) -> None:
             reference=options["reference"], skip_bad=options["skip_bad"],
         ),
     )  # fmt: skip
-    if options["reasoning"] and opened.kind != "study":
-        raise UsageError("--reasoning is for studies, which keep it apart. Leave it out.")
+    _check_source(opened.kind, options)
     with _bar() as progress:
         bar = progress.add_task("exporting", total=None)
 
@@ -154,6 +156,12 @@ def _check(kind: str, options: Mapping[str, Any]) -> None:
         ("--draws is for inspect", options["draws"], lambda: kind == INSPECT),
         ("--balance is for rows of training data", options["balance"] is not None,
          lambda: kind != INSPECT),
+        ("--select is for rows of training data", options["select"] != "random",
+         lambda: kind != INSPECT),
+        ("--form is for sft, dpo and kto", options["form"] != "asked",
+         lambda: kind in ("sft", "dpo", "kto")),
+        ("--reasoning is for chats of sft, dpo and kto (logs have it)", options["reasoning"],
+         lambda: kind in ("sft", "dpo", "kto") and options["form"] != "text"),
         ("--steps is for prm", options["steps"] != "auto", lambda: kind == "prm"),
         ("--separator is for prm", options["separator"] is not None, lambda: kind == "prm"),
         ("--threshold is for prm", options["threshold"] > 0, lambda: kind == "prm"),
@@ -161,6 +169,20 @@ def _check(kind: str, options: Mapping[str, Any]) -> None:
     for rule, given, fits in rules:
         if given and not fits():
             raise UsageError(f"{rule}, but got --to {kind}. Leave it out, or add what it needs.")
+
+
+def _check_source(kind: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a source of this kind has no use for."""
+    studies = {"--reasoning": options["reasoning"]}
+    tables = {"--map": options["mapping"], "--where": options["where"],
+              "--reference": options["reference"], "--skip-bad": options["skip_bad"]}  # fmt: skip
+    for what, given in (("study", studies), ("table", tables)):
+        for name, value in given.items():
+            if value and kind != what:
+                raise UsageError(
+                    f"{name} is for sources that are a {what}, but this one is a {kind}. Leave it "
+                    "out."
+                )
 
 
 def _options(kind: str, options: Mapping[str, Any]) -> Options:

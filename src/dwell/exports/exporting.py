@@ -19,7 +19,7 @@ from dwell.exports.of_study import study_source
 from dwell.exports.of_table import Reading, table_source
 from dwell.exports.questions import Question, Source, Tally
 from dwell.exports.rows import Format, Options, Row, rows_of
-from dwell.exports.writing import check_free, row_writer, schema_of, whole, write_card
+from dwell.exports.writing import check_free, schema_of, whole, write_card, writer_of
 from dwell.keys import rng_seed
 from dwell.study import STUDY
 
@@ -106,6 +106,7 @@ def export(
     Raises:
         UsageError: nothing to write, nowhere to write it, or a source that lacks what is needed.
     """
+    make = writer_of(out.suffix)
     check_free(out, force=force)
     guard = guard or Guard()
     chat = _first(source).chat if form == "asked" else form == "chat"
@@ -115,7 +116,7 @@ def export(
     keep = None if balance is None else _balanced(job, balance)
     tally, ids = Tally(), dict[str, None]()
     with whole(out) as part:
-        with closing(row_writer(part, out.suffix, schema)) as writer:
+        with closing(make(part, schema)) as writer:
             for question, row in job.rows(tally, watch):
                 if keep is None or keep(question, row):
                     writer.write(row)
@@ -170,7 +171,8 @@ def _balanced(job: _Job, balance: str) -> Callable[[Question, Row], bool]:
         mask = np.zeros(count, dtype=bool)
         mask[rng.choice(count, least, replace=False)] = True
         kept[value] = iter(mask.tolist())
-    return lambda question, row: next(kept[_value(question, row, balance)])
+    none: Iterator[bool] = iter(())  # what a study at work has drawn since it was counted
+    return lambda question, row: next(kept.get(_value(question, row, balance), none), False)
 
 
 def _value(question: Question, row: Row, balance: str) -> Any:
@@ -200,7 +202,7 @@ def _card(
         "source": {"kind": job.source.kind, **job.source.about, "digest": tally.digest},
         "options": {
             **choice, **options, "form": form, "balance": balance,
-            "hold_out": job.guard.hold_out,
+            "hold_out": job.guard.hold_out, "questions": job.guard.text,
         },
         "counts": tally.as_record(),
         "labels": dict(tally.labels),

@@ -24,10 +24,12 @@ class Guard:
     Attributes:
         only: says of a question whether it may be; None = all.
         hold_out: share of the questions that is left out, in [0, 1).
+        text: how `only` was asked for, for the card.
     """
 
     only: Callable[[Question], bool] | None = None
     hold_out: float = 0.0
+    text: str | None = None
 
     def passes(self, question: Question, tally: Tally) -> bool:
         """Whether a question is exported; else it is counted as left out."""
@@ -88,5 +90,10 @@ def _has(question: Question, tag: str, wanted: set[str]) -> bool:
 def _ids(path: Path) -> frozenset[str]:
     if path.suffix.lower() in (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"):
         return frozenset(as_text(read_table(path, text=("question_id",))["question_id"]))
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"A file of ids must be UTF-8, but {path} is not ({error.reason}). Convert it."
+        ) from error
     return frozenset(line.strip() for line in lines if line.strip())

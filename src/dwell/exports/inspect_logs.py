@@ -9,7 +9,7 @@ single draws, which any source of texts has, and which `dwell replay` reads back
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ from dwell.exports.exporting import Exported, Watch
 from dwell.exports.guarding import Guard
 from dwell.exports.inspect_records import Records
 from dwell.exports.questions import Question, Source, Tally
-from dwell.exports.traces import ReadingLedger, Trace, traces
+from dwell.exports.traces import ReadingLedger, Trace, num_unnamed, traces
 from dwell.exports.writing import check_free, whole, write_card
 from dwell.protocols import is_right
 from dwell.study import Study
 
 #: Samples or events in one log: Inspect holds all of a log in memory while it is written.
 MOST = 100_000
+#: Of studies that another tool hosts: what their study file cannot name.
+UNNAMED = "finished runs of strategies or questions that study.toml does not name"
 
 
 def export_logs(
@@ -59,7 +61,7 @@ def export_logs(
         UsageError: nothing to write, or more than fits into a log.
     """
     build = Records()
-    check_free(out, force=force)
+    check_free(out, force=force, folder=True)
     tally = Tally()
     if draws or source.kind != "study":
         logs = _of_draws(build, source, guard, most, tally, watch)
@@ -69,7 +71,7 @@ def export_logs(
     ids: dict[str, None] = {}
     for name, log in logs:
         out.mkdir(exist_ok=True)
-        target = out / f"{_plain(name)}.eval"
+        target = out / _file_name(name, names)
         with whole(target) as part:
             build.log.write_eval_log(log, str(part))
         names.append(target.name)
@@ -77,26 +79,39 @@ def export_logs(
         tally.rows["written"] += len(log.samples)
     if not names:
         raise UsageError(
-            f"Logs must hold something, but {path} has no finished run of these questions. Run "
-            "the study first, or choose other questions."
+            f"Logs must hold something, but {path} has no finished run of these questions"
+            f"{''.join(f' (left out: {n:,} {what})' for what, n in tally.notes.items())}. "
+            "Run the study first, choose other questions, or add --draws."
         )
     card = {
         "dwell_export": 1,
         "made_by": f"dwell {dwell.__version__}",
         "format": "inspect",
         "source": {"kind": source.kind, **source.about},
-        "options": {"draws": draws, "most": most, "hold_out": guard.hold_out},
+        "options": {
+            "draws": draws,
+            "most": most,
+            "hold_out": guard.hold_out,
+            "questions": guard.text,
+        },
         "counts": tally.as_record(),
         "logs": names,
         "question_ids": list(ids),
     }
     write_card(out, card)
-    notes = [f"{len(names)} logs. Look at them: inspect view --log-dir {out}"]
+    notes = [f"Left out: {n:,} {what}." for what, n in tally.notes.items()]
+    notes.append(f"{len(names)} logs. Look at them: inspect view --log-dir {out}")
     return Exported(path=out, card=card, notes=notes)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
+def _file_name(label: str, taken: Sequence[str]) -> str:
+    """A name for a log that no other has, and that every file system takes."""
+    plain = re.sub(r"[^A-Za-z0-9._=-]+", "_", label).strip("_")[:160]
+    name, number = f"{plain}.eval", 1
+    while name in taken:
+        number += 1
+        name = f"{plain}_{number}.eval"
+    return name
 
 
 # ---- what goes into logs -------------------------------------------------------------------
@@ -110,6 +125,8 @@ def _of_runs(
     spec = next(m for m in study.spec.models if model in (None, m.name))
     total = len(study.spec.strategies_at())
     with ReadingLedger(study.ledger_path) as ledger:
+        if unnamed := num_unnamed(study, spec, ledger):
+            tally.notes[UNNAMED] += unnamed
         for done, (label, runs) in enumerate(traces(study, spec, ledger), start=1):
             watch(done, total)
             _check_size(sum(len(trace.told) for trace in runs), "events")
@@ -126,7 +143,10 @@ def _of_runs(
                 log = build.whole_log(
                     task, spec.name, samples, label=label, solver=strategy.name,
                     params=strategy.params(),
-                    about={"study": study.spec.title, "seed": study.spec.seed},
+                    about={
+                        "study": study.spec.title, "seed": study.spec.seed,
+                        **({"limits": dict(runs[0].limits)} if runs[0].limits else {}),
+                    },
                 )  # fmt: skip
                 yield f"{task}_{spec.name}_{label}", log
 
@@ -151,15 +171,15 @@ def _of_draws(
     """One log for each task, whose epochs are draws."""
     model = str(source.about.get("model", "recorded"))
     by_task: dict[str, list[Any]] = {}
-    count = 0
+    total = 0
     for done, question in enumerate(source.read(tally), start=1):
         watch(done, source.num_questions)
         if not guard.passes(question, tally):
             continue
         tally.note_read(question)
         kept = question.samples[:most]
-        count += len(kept)
-        _check_size(count, "samples")
+        total += len(kept)
+        _check_size(total, "samples")
         own = by_task.setdefault(question.task or "recorded", [])
         own += [build.draw(question, epoch, one, model) for epoch, one in enumerate(kept, start=1)]
     for task, samples in by_task.items():

@@ -123,7 +123,7 @@ class Records:
             "user": self._model.ChatMessageUser,
         }
         kind = kinds.get(message["role"], self._model.ChatMessageUser)
-        content = message["content"]
+        content = message.get("content") or ""
         return kind(content=content if isinstance(content, str) else str(content))
 
     def _output(self, model: str, text: str, stop: str, reasoning: str = "") -> Any:

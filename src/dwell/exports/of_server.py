@@ -70,6 +70,8 @@ def _question(
     messages, chat = _messages(row.context)
     samples = []
     for i, draw in ledger.draws(row.id, 0, sys.maxsize).items():
+        if draw.status == "step":  # a piece of a text
+            continue
         if draw.status == "failed":
             tally.samples["failed"] += 1
             continue

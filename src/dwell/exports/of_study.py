@@ -8,6 +8,7 @@ are here as a whole.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,6 +26,8 @@ from dwell.strategies.asking import GROUP_VERIFIERS
 from dwell.study import Study
 from dwell.study_file import ModelSpec
 
+#: What stands in a study hosted by Inspect for the parts of a message that are no text.
+DIGEST = re.compile(r"\n<(system|user|assistant|tool) [0-9a-f]{16}>\Z")
 #: Beyond every draw's index.
 _ALL = sys.maxsize
 
@@ -62,6 +65,7 @@ def study_source(
     about = {
         "folder": folder.name, "title": study.spec.title, "seed": study.spec.seed,
         "streams": study.spec.streams, "model": spec.name, "tasks": list(study.tasks),
+        "by": by, "continued": continued,
     }  # fmt: skip
     return Source(kind="study", about=about, num_questions=len(study.problems), read=read)
 
@@ -108,6 +112,8 @@ class _Reader:
         self._chat = "chat" in (source.get("api"), source.get("template")) or (
             source.get("kind") == "inspect"
         )
+        self._tools = bool(source.get("tools"))
+        self._digests = source.get("kind") == "inspect"
         derived = scorer is not None and scorer.derived
         self._stats = reasoning or derived
         self._scores = (
@@ -120,6 +126,9 @@ class _Reader:
         keys = self._keys(wanted, tally)
         for problem in self._study.problems:
             messages = problem.context().messages
+            if why := self._unfit(messages):
+                tally.questions[why] += 1
+                continue
             chat = self._chat or len(messages) > 1
             as_chat = [{"role": role, "content": text} for role, text in messages]
             yield Question(
@@ -134,6 +143,14 @@ class _Reader:
                 separator=self._separator,
                 markers=tuple(map(str, problem.markers.values())),
             )
+
+    def _unfit(self, messages: Sequence[tuple[str, str]]) -> str | None:
+        """Why a question's texts say less than the model was asked, None where they say all."""
+        if self._tools:
+            return "with tools, which rows of text do not hold"
+        if self._digests and any(DIGEST.search(text) for _, text in messages):
+            return "with parts that are no text"
+        return None
 
     def _keys(self, wanted: set[Any], tally: Tally) -> dict[Any, list[_Place]]:
         """The keys of each prompt; only row numbers and prefixes are held."""

@@ -75,7 +75,9 @@ def table_source(path: Path, reading: Reading, *, by: str | None) -> Source:
     if good is not table:
         keys, texts = keys.take(~faults.bad), texts[~faults.bad]
     held = _Held(path, good, keys, texts, by)
-    about = {"file": path.name, "rows": good.num_rows, "skipped": dict(faults.counts)}
+    about = {"file": path.name, "rows": good.num_rows, "skipped": dict(faults.counts),
+             "by": by, "map": list(reading.mapping), "where": list(reading.where),
+             "reference": reading.reference}  # fmt: skip
     return Source(kind="table", about=about, num_questions=held.num_questions, read=held.questions)
 
 
@@ -134,10 +136,12 @@ class _Held:
         for start, stop in zip(self._starts, stops, strict=True):
             rows = self._order[start:stop]
             code = int(self._question[start])
-            messages = self._asked(int(rows[0]))
-            if messages is None:
-                tally.questions["no prompt"] += 1
+            asked = {repr(one): one for row in rows if (one := self._asked(int(row))) is not None}
+            if len(asked) != 1:
+                why = "with more than one prompt" if asked else "with no prompt"
+                tally.questions[why] += 1
                 continue
+            (messages,) = asked.values()
             yield Question(
                 id=self._ids[code],
                 prompt=plain_prompt(messages),
@@ -183,11 +187,23 @@ def _chats(path: Path, table: Table) -> dict[int, list[Message]]:
     found: dict[int, list[Message]] = {}
     for number, messages in enumerate(_message_cells(path), start=1):
         if number in wanted and messages:
+            _check_chat(path, number, messages)
             kept: list[Message] = [
                 {k: v for k, v in message.items() if v is not None} for message in messages
             ]
             found[number] = seen.setdefault(repr(kept), kept)
     return found
+
+
+def _check_chat(path: Path, number: int, messages: Any) -> None:
+    fits = isinstance(messages, list) and all(
+        isinstance(one, Mapping) and isinstance(one.get("role"), str) for one in messages
+    )
+    if not fits:
+        raise UsageError(
+            f"{path} row {number}: `messages` must be a list of objects with a `role` and a "
+            "`content`, but this one is not. Mend or delete that row."
+        )
 
 
 def _message_cells(path: Path) -> Iterator[list[Mapping[str, Any]] | None]:

@@ -146,6 +146,6 @@ class Tally:
 def plain_prompt(messages: Sequence[Message]) -> str | None:
     """The prompt of a chat that is one user's text; None for any other."""
     if len(messages) == 1 and messages[0]["role"] == "user":
-        content = messages[0]["content"]
+        content = messages[0].get("content")
         return content if isinstance(content, str) else None
     return None

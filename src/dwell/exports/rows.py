@@ -72,7 +72,9 @@ def rows_of(kind: Format, question: Question, options: Options, tally: Tally) ->
 
 def _messages(question: Question) -> list[Message] | None:
     """The prompt's messages; None where one is more than a text (images, tool calls)."""
-    if any(not isinstance(m["content"], str) or "tool_calls" in m for m in question.messages):
+    if any(
+        not isinstance(m.get("content"), str) or m.get("tool_calls") for m in question.messages
+    ):
         return None
     return [{"role": m["role"], "content": m["content"]} for m in question.messages]
 

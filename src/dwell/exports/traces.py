@@ -8,6 +8,7 @@ be the recorded one.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,9 @@ from dwell.records import Answer, Candidate, Problem, Usage
 from dwell.requests import Generate, Request, Verify
 from dwell.study import Study
 from dwell.study_file import ModelSpec
+
+#: Limits of one question, as hosted studies put them at the end of a run's name.
+_LIMITS = re.compile(r"(\|[a-z_]+<=[0-9.e+-]+)+\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,7 @@ class Trace:
         repetition: which one of the study.
         answer: what it answered.
         status: "done" or "out_of_budget".
+        limits: its budget.
         charged: as recorded.
         told: what it was given, in order.
     """
@@ -64,6 +69,7 @@ class Trace:
     repetition: int
     answer: Answer = None
     status: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
     charged: Usage = field(default_factory=Usage)
     told: list[Drawn | Scored] = field(default_factory=list)
 
@@ -90,22 +96,43 @@ def traces(study: Study, model: ModelSpec, ledger: Ledger) -> Iterator[tuple[str
         UsageError: the ledger lacks what a run used.
         StrategyError: a repeated run differs from the recorded one.
     """
-    finished = ledger.finished_runs()
     source = next((s for s in ledger.sources().values() if s.get("model") == model.name), None)
     if source is None:
         return
+    groups: dict[tuple[str, str], list[RunPlan]] = {}
+    for plan, limits in _finished(study, model, ledger):
+        groups.setdefault((plan.strategy.spec(), limits), []).append(plan)
     for spec, budget, strategy in study.spec.strategies_at():
-        plans = [
-            plan
-            for plan in study.plans(model)
-            if plan.strategy.spec() == strategy.spec() and plan.name in finished
-        ]
-        if plans:
-            kind = type(strategy)
-            label = f"{spec.name}-{kind.scale}{budget}" + "".join(
-                f"-{value}" for value in (spec.model_extra or {}).values()
-            )
-            yield label, _repeated(study, ledger, source, plans)
+        label = f"{spec.name}-{type(strategy).scale}{budget}" + "".join(
+            f"-{value}" for value in (spec.model_extra or {}).values()
+        )
+        for (name, limits), plans in groups.items():
+            if name == strategy.spec():
+                yield (
+                    label + limits.replace("|", "-").replace("<=", "="),
+                    _repeated(study, ledger, source, plans),
+                )
+
+
+def num_unnamed(study: Study, model: ModelSpec, ledger: Ledger) -> int:
+    """How many finished runs of a model are of strategies or questions that its study omits."""
+    named = {plan.name for plan, _ in _finished(study, model, ledger)}
+    return sum(name.startswith(f"{model.name}|") for name in ledger.finished_runs() - named)
+
+
+def _finished(study: Study, model: ModelSpec, ledger: Ledger) -> Iterator[tuple[RunPlan, str]]:
+    """Each finished run that the study knows, and the limits of its own that its name ends on."""
+    known: dict[str, list[str]] = {}
+    for name in sorted(ledger.finished_runs()):
+        own = _LIMITS.search(name)
+        limits = own[0] if own is not None else ""
+        known.setdefault(name.removesuffix(limits), []).append(limits)
+    for plan in study.plans(model):
+        for limits in known.get(plan.name, ()):
+            pairs = (pair.split("<=") for pair in limits.split("|")[1:])
+            own_limits = {kind: float(limit) for kind, limit in pairs}
+            name = plan.name + limits
+            yield replace(plan, name=name, limits=own_limits or plan.limits), limits
 
 
 def _repeated(
@@ -114,7 +141,12 @@ def _repeated(
     """Runs repeated, each with what it was given."""
     found = {
         plan.name: {
-            problem.id: Trace(strategy=plan.strategy, problem=problem, repetition=plan.repetition)
+            problem.id: Trace(
+                strategy=plan.strategy,
+                problem=problem,
+                repetition=plan.repetition,
+                limits=plan.limits,
+            )
             for problem in plan.problem.members or (plan.problem,)
         }
         for plan in plans

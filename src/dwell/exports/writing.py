@@ -40,12 +40,18 @@ class Writer(Protocol):
         ...
 
 
-def check_free(path: Path, *, force: bool) -> None:
+def check_free(path: Path, *, force: bool, folder: bool = False) -> None:
     """Refuse to write over a file or into a folder that holds something.
 
     Raises:
-        UsageError: it is there, or its folder is not.
+        UsageError: it is there, or its folder is not; or it is a folder and shall be a file, or
+            the other way round.
     """
+    if path.exists() and path.is_dir() != folder:
+        wanted, got = ("folder", "file") if folder else ("file", "folder")
+        raise UsageError(
+            f"An export needs the name of a {wanted}, but {path} is a {got}. Name another --out."
+        )
     taken = any(path.iterdir()) if path.is_dir() else path.exists()
     if taken and not force:
         raise UsageError(
@@ -71,8 +77,8 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def row_writer(path: Path, suffix: str, schema: pa.Schema) -> Writer:
-    """A writer of rows of a schema, by the suffix of the file's own name.
+def writer_of(suffix: str) -> Callable[[Path, pa.Schema], Writer]:
+    """What makes writers of rows of a schema, by the suffix of the file's own name.
 
     Raises:
         UsageError: an unknown suffix.
@@ -83,7 +89,7 @@ def row_writer(path: Path, suffix: str, schema: pa.Schema) -> Writer:
             f"Rows are written as {' or '.join(_WRITERS)}, but got {suffix or 'no suffix'}. Give "
             "--out one of those."
         )
-    return make(path, schema)
+    return make
 
 
 def schema_of(kind: str, *, chat: bool, reasoning: bool) -> pa.Schema:
@@ -110,7 +116,8 @@ def schema_of(kind: str, *, chat: bool, reasoning: bool) -> pa.Schema:
 
 class _JsonLines:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = path.open("w", encoding="utf-8")
+        # What is no valid Unicode becomes JSON's own escape of it.
+        self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._names = schema.names
 
     def write(self, row: Mapping[str, Any]) -> None:
