@@ -8,9 +8,8 @@ lies in a folder is never run. Importing this module needs the extra `transforme
 from __future__ import annotations
 
 import hashlib
-import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,9 @@ from dwell.errors import MissingExtraError, UsageError
 try:
     import torch
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+    from transformers.cache_utils import DynamicCache
 except ImportError as error:
     raise MissingExtraError(
         "a local checkpoint", "torch or transformers", "transformers"
@@ -33,6 +35,14 @@ except ImportError as error:
 MODELLED_FLOPS_PER_SECOND = {"cpu": 40e9, "cuda": 30e12}
 DTYPES = ("float32", "bfloat16", "float16")
 
+#: What loading a folder raises that is damaged, incomplete, or not for this machine.
+_UNUSABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, ImportError,
+    RuntimeError,  # torch.OutOfMemoryError too
+    SafetensorError, StrictDataclassError,
+)  # fmt: skip
+#: Relative difference of two readings of a text that is mere rounding.
+_OFF = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.2}
 _SMALL = 1 << 28  # bytes of a file that is hashed whole
 _BLOCK = 1 << 18
 _BLOCKS = 256
@@ -114,33 +124,26 @@ def load_checkpoint(
 
     Raises:
         UsageError: no such folder or device, an unknown number type, or a model of another kind:
-            one that transformers cannot load so, or that is no decoder with a cache.
+            one that transformers cannot load so, whose weights are not all there, or that is no
+            decoder with a cache.
     """
     folder = checkpoint_folder(path)
     where = _device(device)
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, but got {dtype!r}.")
     number = getattr(torch, dtype) if dtype else torch.float32 if where.type == "cpu" else "auto"
-    try:
+    with loading(folder, "a tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        with _quiet():
-            model = getattr(transformers, kind).from_pretrained(
-                folder, dtype=number, local_files_only=True, trust_remote_code=False
-            )
-    except (OSError, ValueError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(
-            f"A local checkpoint must be one that transformers {transformers.__version__} can "
-            f"load as {kind}, but {folder} is not: {first}"
-        ) from error
-    if "past_key_values" not in inspect.signature(model.forward).parameters:
-        raise UsageError(
-            "A local model must be a decoder that keeps what it has read in transformers' cache, "
-            f"but {folder} is {type(model).__name__}. Choose another model."
-        )
-    model = model.to(where).eval().requires_grad_(False)
+    with loading(folder, kind), _quiet():
+        model, found = getattr(transformers, kind).from_pretrained(
+            folder, dtype=number, local_files_only=True, trust_remote_code=False,
+            output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
+        model = model.to(where).eval().requires_grad_(False)
+    _check_weights(folder, model, found)
+    _check_decoder(folder, model)
     return Checkpoint(
         folder=folder,
         model=model,
@@ -196,6 +199,54 @@ def chunks(lengths: Sequence[int], most_tokens: int) -> Iterator[range]:
 
 
 @contextmanager
+def loading(folder: Path, what: str) -> Iterator[None]:
+    """Turns what loading from a folder raises into one line."""
+    try:
+        yield
+    except _UNUSABLE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(
+            f"A local checkpoint must have what transformers {transformers.__version__} can load "
+            f"as {what}, but {folder} has not ({reason}). Download it again, or name another."
+        ) from error
+
+
+def _check_weights(folder: Path, model: Any, found: Mapping[str, Any]) -> None:
+    """Refuses a model with weights that were not in its folder: they would be random numbers."""
+    missing = sorted(found["missing_keys"]) + sorted(key for key, *_ in found["mismatched_keys"])
+    if missing:
+        raise UsageError(
+            f"A local checkpoint must have all weights of its model, but {folder} has not (in the "
+            f"shape of its config.json) {missing[0]} and {len(missing) - 1} others of "
+            f"{type(model).__name__}. Download it again, or name another."
+        )
+
+
+def _check_decoder(folder: Path, model: Any) -> None:
+    """Refuses a model that reads two tokens one by one unlike both at once.
+
+    So do encoders, whose states depend on what comes after, and models that keep what they have
+    read elsewhere than in transformers' cache.
+    """
+    ids = torch.tensor([[0, 0], [0, 1]], device=model.device)
+    caches = [DynamicCache(config=model.config) for _ in range(2)]
+    try:
+        whole, first, second = (
+            model.base_model(input_ids=part, past_key_values=cache, use_cache=True)[0].float()
+            for part, cache in ((ids, caches[0]), (ids[:, :1], caches[1]), (ids[:, 1:], caches[1]))
+        )
+        off = (torch.cat([first, second], dim=1) - whole).norm() / whole.norm()
+        same = caches[1].get_seq_length() == 2 and not off > _OFF.get(model.dtype, 0.2)
+    except (TypeError, ValueError, AttributeError):  # a cache of its own, or none
+        same = False
+    if not same:
+        raise UsageError(
+            "A local model must be a decoder that keeps what it has read in transformers' cache, "
+            f"but {folder} is {type(model).__name__}. Choose another model."
+        )
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Without a progress bar, and without a report of weights that are not the backbone's."""
     logging = transformers.utils.logging
@@ -236,7 +287,9 @@ def _costs(folder: Path, model: Any, device: Any, flops_per_second: float | None
         shape = ModelShape.from_file(folder)
     except UsageError:  # a family without a cost model still runs
         shape = None
-    speed = flops_per_second or MODELLED_FLOPS_PER_SECOND.get(device.type, 40e9)
+    speed = flops_per_second
+    if speed is None:
+        speed = MODELLED_FLOPS_PER_SECOND.get(device.type, 40e9)
     if not 0.0 < speed < math.inf:
         raise UsageError(f"`flops_per_second` must be above 0, but got {speed}.")
     count = sum(parameter.numel() for parameter in model.parameters())

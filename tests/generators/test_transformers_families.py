@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from dwell.errors import UsageError
+from dwell.errors import GeneratorError, UsageError
 from dwell.generators.tiny_models import MODELS
 from dwell.protocols import GenerateWork
 from dwell.records import Context, Problem
@@ -33,6 +33,16 @@ FAMILIES = {
                        "n_positions": 128, "pad_token_id": 0, "eos_token_id": 1}),
     "convolutions": (
         "Lfm2Config", SIZES | {"layer_types": ["conv", "full_attention", "conv"]}),
+}  # fmt: skip
+FAMILIES |= {
+    "places of its own": (
+        "MptConfig", {"vocab_size": 32, "d_model": 64, "n_layers": 2, "n_heads": 4,
+                      "max_seq_len": 128, "pad_token_id": 0, "eos_token_id": 1}),
+    "latent attention": (
+        "DeepseekV3Config", SIZES | {
+            "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16,
+            "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 16,
+            "first_k_dense_replace": 3}),
 }  # fmt: skip
 PROMPTS = ("C47+38*3-29\n", "C4\n", "C12*7-45+88-13*5+12+13\n", "C")
 
@@ -93,6 +103,60 @@ def test_a_model_that_keeps_no_keys_and_values_is_refused(tmp_path):
     character_tokenizer(tmp_path)
     with pytest.raises(UsageError, match="must be a decoder"):
         local.TransformersGenerator(tmp_path)
+
+
+def test_a_model_that_looks_ahead_is_refused(tmp_path):
+    FAMILIES["encoder"] = ("BertConfig", {k: SIZES[k] for k in list(SIZES)[:5]})
+    try:
+        write(tmp_path, "encoder")
+    finally:
+        del FAMILIES["encoder"]
+    character_tokenizer(tmp_path)
+    with pytest.raises(UsageError, match="must be a decoder"):
+        local.TransformersGenerator(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [({"num_hidden_layers": 4}, "all weights"), ({"intermediate_size": 48}, "all weights"),
+     ({"hidden_size": "many"}, "has not"), ({"num_attention_heads": 5}, "has not")],
+)  # fmt: skip
+def test_weights_that_are_not_there_are_not_made_up(tmp_path, changed, words):
+    write(tmp_path, "grouped queries")
+    character_tokenizer(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | changed))
+    with pytest.raises(UsageError, match=words) as refused:
+        local.TransformersGenerator(tmp_path, device="cpu")
+    assert "\n" not in str(refused.value)
+
+
+def test_damaged_weights_are_refused_in_one_line(tmp_path):
+    write(tmp_path, "grouped queries")
+    character_tokenizer(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UsageError, match="Download it again") as refused:
+        local.TransformersGenerator(tmp_path, device="cpu")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_of_nan_is_no_generator(tmp_path):
+    write(tmp_path, "grouped queries")
+    character_tokenizer(tmp_path)
+    generator = local.TransformersGenerator(tmp_path, device="cpu")
+    generator.checkpoint.model.lm_head.weight.data.fill_(float("nan"))
+    for temperature in (0.0, 1.0):
+        with pytest.raises(GeneratorError, match="must be numbers"):
+            ask(generator, Context((("user", "C4"),)), temperature=temperature)
+
+
+def test_what_the_model_has_no_row_for_is_refused(tmp_path):
+    write(tmp_path, "grouped queries", vocab_size=20)
+    character_tokenizer(tmp_path)
+    generator = local.TransformersGenerator(tmp_path, device="cpu")
+    for prompt in (PROMPTS[0], ""):
+        with pytest.raises(UsageError, match="a prompt must have"):
+            ask(generator, Context((("user", prompt),)))
 
 
 CHAT = (

@@ -46,6 +46,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         used = self.get_seq_length()
         whole = used + key_states.shape[-2]
         if not self._has_room(whole):
+            self._arrays = self._parts = None  # those of other rows need not outlive the copy
             self._make_room(used, whole, key_states, value_states)
         assert self._arrays is not None
         for array, states in zip(self._arrays, (key_states, value_states), strict=True):

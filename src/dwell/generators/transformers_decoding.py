@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dwell.errors import GeneratorError
 from dwell.generators.transformers_halting import Halt, Speller, find_halt
 from dwell.generators.transformers_prefixes import Prefixes
 from dwell.generators.transformers_sampling import Filters, Law
@@ -170,7 +171,14 @@ class Decoder:
             past_key_values=cache,
             use_cache=True,
         )
-        law = Law(output.logits[:, -1], self._drawable)
+        logits = output.logits[:, -1]
+        if logits.isnan().any():
+            raise GeneratorError(
+                f"A model's logits must be numbers, but {self._checkpoint.folder} in "
+                f"{logits.dtype} gave NaN. Set another `dtype`, such as float32.",
+                hopeless=True,
+            )
+        law = Law(logits, self._drawable)
         first = [draw.job.forbid_end and not draw.tokens for draw in active]
         banned = None
         if any(first):

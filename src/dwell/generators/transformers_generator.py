@@ -118,7 +118,11 @@ class TransformersGenerator:
         )
         self._delimiter = step_delimiter
         self._prompts = Prompts(
-            self.checkpoint.tokenizer, self.checkpoint.folder, template, template_options or {}
+            self.checkpoint.tokenizer,
+            self.checkpoint.folder,
+            self.checkpoint.model.get_input_embeddings().weight.shape[0],
+            template,
+            template_options or {},
         )
         self._drawable = drawable_tokens(self.checkpoint)
         ends = end_tokens(self.checkpoint)
@@ -167,8 +171,8 @@ class TransformersGenerator:
         A draw whose context fills the model's window has status "cap" and no text.
 
         Raises:
-            UsageError: the context has a character that the model has no token for.
-            GeneratorError: the GPU has not memory enough for a batch.
+            UsageError: the context is empty, or has a character that the model has no token for.
+            GeneratorError: the GPU has not memory enough for a batch, or the model gives NaN.
         """
         try:
             return await asyncio.to_thread(self._generate, work)
@@ -223,7 +227,7 @@ class TransformersGenerator:
 
     def _fits(self, tokens: tuple[int, ...]) -> bool:
         window = self.checkpoint.window
-        return len(tokens) > 0 and (window is None or len(tokens) < window)
+        return window is None or len(tokens) < window
 
     def _jobs(self, item: GenerateWork, tokens: tuple[int, ...]) -> list[Job]:
         request = item.request

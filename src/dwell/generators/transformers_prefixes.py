@@ -4,13 +4,15 @@ Questions of a study often share a long instruction, and a search continues what
 so most of a prompt need not be read again. Rows of a batch know unequal shares of their prompts:
 every row is padded on the left, once before what it knows and once before what it must still
 read, and the attention mask hides both. That holds for attention over everything that came
-before; models with windows or recurrent states read their prompts whole.
+before and is told where tokens stand; models with windows or recurrent states, or that count
+places themselves (MPT), read their prompts whole.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,9 @@ class Prefixes:
     def __init__(self, model: Any, pad: int, most_tokens: int) -> None:
         self._model = model
         self._pad = pad
-        self._most = most_tokens
+        # padding inside a row would move tokens apart for a model that counts places itself
+        told = "position_ids" in signature(model.base_model.forward).parameters
+        self._most = most_tokens if told else 0
         self._known: OrderedDict[Tokens, tuple[np.ndarray, Layers]] = OrderedDict()
         self._size = 0
         #: Tokens that were read, and tokens that did not have to be.
@@ -116,16 +120,17 @@ class Prefixes:
             mask[row, width - length :] = 1
         some = next((layers for _, layers in found if layers is not None), None)
         if some is not None:
-            for index, (like, _) in enumerate(some):
-                both = torch.zeros(
-                    (2, len(found), like.shape[0], width, like.shape[-1]),
-                    dtype=like.dtype, device=like.device,
-                )  # fmt: skip
+            for index, likes in enumerate(some):
+                # of unequal head sizes in models with latent attention
+                both = [
+                    like.new_zeros((len(found), like.shape[0], width, like.shape[-1]))
+                    for like in likes
+                ]
                 for row, (length, layers) in enumerate(found):
                     if layers is not None:
-                        both[0, row, :, width - length :] = layers[index][0]
-                        both[1, row, :, width - length :] = layers[index][1]
-                cache.update(both[0], both[1], index)
+                        for array, states in zip(both, layers[index], strict=True):
+                            array[row, :, width - length :] = states
+                cache.update(*both, index)
         return mask
 
     def _read_rest(

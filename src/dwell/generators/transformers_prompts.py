@@ -18,6 +18,7 @@ class Prompts:
     Args:
         tokenizer: the model's.
         folder: its checkpoint, for messages.
+        num_tokens: tokens that the model can read.
         template: "chat" renders the messages by the tokenizer's chat template; "plain" puts
             their texts one after the other. None = "chat" where there is a template.
         options: further arguments of the chat template, such as ``{"enable_thinking": False}``.
@@ -33,6 +34,7 @@ class Prompts:
         self,
         tokenizer: Any,
         folder: Path,
+        num_tokens: int,
         template: Template | None,
         options: Mapping[str, Any],
     ) -> None:
@@ -44,6 +46,7 @@ class Prompts:
             )
         self._tokenizer = tokenizer
         self._folder = folder
+        self._num_tokens = num_tokens
         self._options = dict(options)
         self.template: Template = template or ("chat" if has_one else "plain")
 
@@ -61,12 +64,12 @@ class Prompts:
         """The tokens of a prompt with what follows it.
 
         Raises:
-            UsageError: a character that the model has no token for.
+            UsageError: a character that the model has no token for, or a token that it does not
+                know.
         """
         # a chat template writes the special tokens of its beginning itself
         found = tuple(self._tokenizer.encode(text, add_special_tokens=self.template == "plain"))
-        unknown = self._tokenizer.unk_token_id
-        if unknown is not None and unknown in found:
+        if self._tokenizer.unk_token_id in found or max(found, default=0) >= self._num_tokens:
             raise UsageError(
                 f"a prompt must have only characters that the model in {self._folder} has tokens "
                 f"for, but got {text[:60]!r}."
@@ -88,9 +91,17 @@ class Prompts:
         """The tokens of a context's prompt and an assistant's text, and where the text begins.
 
         Where a token would straddle the border, it counts as the text's.
+
+        Raises:
+            UsageError: as `tokens`, or there is no token at all.
         """
         prompt = self.prompt(context)
         whole = self.tokens(prompt + text)
+        if not whole:
+            raise UsageError(
+                f"a prompt must have a token for the model in {self._folder} to begin with, but "
+                "it is empty. Ask something."
+            )
         alone = self.tokens(prompt)
         pairs = zip(whole, alone, strict=False)
         same = next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(whole), len(alone)))

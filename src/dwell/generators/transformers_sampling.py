@@ -90,7 +90,8 @@ class Law:
         greedy = [temperature == 0.0 for temperature in temperatures]
         if all(greedy):
             return logits.argmax(dim=-1)
-        divisors = [1.0 if t == 0.0 else t for t in temperatures]
+        # below, a float32 of logits would overflow; all that is left then is the most probable
+        divisors = [1.0 if t == 0.0 else max(t, 1e-30) for t in temperatures]
         scaled = logits / torch.tensor(divisors, device=logits.device)[:, None]
         weights = torch.softmax(_filtered(scaled, filters), dim=-1)
         cumulative = weights.cumsum(dim=-1, dtype=torch.float64)

@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 
 from dwell.errors import UsageError
+from dwell.torch_checkpoints import loading
 
 #: What heads are called in checkpoints: of transformers, of TRL and OpenRLHF, and of others.
 HEADS = ("score", "v_head", "classifier", "value_head", "reward_head", "regression_layer")
@@ -31,7 +32,8 @@ class Head:
 
     Args:
         layers: (weight `[out, in]`, bias `[out]` or None) of each, in float32; the last has one
-            output, whose sigmoid is the probability, or two, for "wrong" and "right".
+            output, whose sigmoid is the probability, or two, for "wrong" and "right". They
+            stay on the CPU: few places are read.
     """
 
     def __init__(self, layers: list[Layer]) -> None:
@@ -43,7 +45,7 @@ class Head:
         Args:
             hidden: `[K, d]` final hidden states.
         """
-        values = hidden.float()
+        values = hidden.float().cpu()
         for index, (weight, bias) in enumerate(self._layers):
             values = torch.relu(values) if index else values
             values = torch.nn.functional.linear(values, weight, bias)
@@ -53,11 +55,11 @@ class Head:
         return found
 
 
-def stored_head(folder: Path, device: Any) -> Head | None:
+def stored_head(folder: Path) -> Head | None:
     """The head among a checkpoint's weights; None if there is none.
 
     Raises:
-        UsageError: it has more than two outputs, or there are several heads.
+        UsageError: it has more than two outputs, there are several heads, or a damaged file.
     """
     found: dict[str, dict[str, Any]] = {}
     names: set[str] = set()
@@ -65,7 +67,7 @@ def stored_head(folder: Path, device: Any) -> Head | None:
         matched = _NAME.match(name)
         assert matched is not None
         names.add(matched[1])
-        found.setdefault(matched[2] or "", {})[matched[3]] = tensor.to(device).float()
+        found.setdefault(matched[2] or "", {})[matched[3]] = tensor.float()
     if not found:
         return None
     # nn.Sequential numbers its layers, the ReLU between them included
@@ -81,9 +83,9 @@ def stored_head(folder: Path, device: Any) -> Head | None:
 def written_head(model: Any, wrong: int, right: int) -> Head:
     """The head of a language model that writes one of two tokens behind a step."""
     output = model.get_output_embeddings()
-    rows = torch.tensor([wrong, right], device=output.weight.device)
-    bias = getattr(output, "bias", None)
-    return Head([(output.weight[rows].float(), None if bias is None else bias[rows].float())])
+    rows, bias = [wrong, right], getattr(output, "bias", None)
+    chosen = [None if part is None else part[rows].float().cpu() for part in (output.weight, bias)]
+    return Head([(chosen[0], chosen[1])])
 
 
 def _layer(tensors: Mapping[str, Any]) -> Layer:
@@ -93,7 +95,7 @@ def _layer(tensors: Mapping[str, Any]) -> Layer:
 def _head_tensors(folder: Path) -> Iterator[tuple[str, Any]]:
     """(name, tensor) of everything in the weights that belongs to a head."""
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
+        with loading(folder, "weights"), safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - it is not a mapping
                 if _NAME.match(name):
                     yield name, tensors.get_tensor(name)

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from dwell.errors import UsageError
 from dwell.protocols import Outcome, VerifyWork
 from dwell.records import Candidate, Draw
-from dwell.torch_checkpoints import Checkpoint, load_checkpoint
+from dwell.torch_checkpoints import Checkpoint, checkpoint_folder, load_checkpoint, loading
 from dwell.verifiers.base import NOT_VERIFIED, outcomes_of, short_hash
 from dwell.verifiers.transformers_heads import Head, stored_head, written_head
 from dwell.verifiers.transformers_reading import Reader
@@ -97,16 +97,12 @@ class TransformersVerifier:
                 f"{', '.join(FORMS)} and `step_delimiter` not empty, but got {aggregate=}, "
                 f"{form=}, {step_delimiter=}."
             )
+        folder = checkpoint_folder(path)
+        head = stored_head(folder)
+        form = form or _form_of(folder, head)
+        self.form: Form = form
         kind = "AutoModelForCausalLM" if form == "tag" else "AutoModel"
         checkpoint = load_checkpoint(path, kind, device=device, dtype=dtype)
-        head = stored_head(checkpoint.folder, checkpoint.device)
-        if form is None:
-            form = _form_of(checkpoint, head)
-            if form == "tag":
-                checkpoint = load_checkpoint(
-                    path, "AutoModelForCausalLM", device=device, dtype=dtype
-                )
-        self.form: Form = form
         self._checkpoint = checkpoint
         self._head = _head_of(checkpoint, form, head, labels)
         self._layout = _layout_of(checkpoint, form, step_delimiter, separator, chat)
@@ -177,13 +173,13 @@ class TransformersVerifier:
         return [probs.get(reading, []) for reading in readings]
 
 
-def _form_of(checkpoint: Checkpoint, head: Head | None) -> Form:
+def _form_of(folder: Path, head: Head | None) -> Form:
     """The layout that a checkpoint's architecture stands for.
 
     Raises:
         UsageError: it has no head that is known, and is no language model.
     """
-    architecture = _architecture(checkpoint)
+    architecture = _architecture(folder)
     if architecture.endswith(("ForSequenceClassification", "ForRewardModel")):
         return "outcome"
     if head is not None:
@@ -192,15 +188,16 @@ def _form_of(checkpoint: Checkpoint, head: Head | None) -> Form:
         return "tag"
     raise UsageError(
         "A reward model must have a head among its weights (model.safetensors) or be a language "
-        f"model that writes a label, but {checkpoint.folder} is {architecture}. Name another."
+        f"model that writes a label, but {folder} is {architecture}. Name another."
     )
 
 
-def _architecture(checkpoint: Checkpoint) -> str:
+def _architecture(folder: Path) -> str:
     """What the checkpoint's configuration calls itself."""
-    config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    names: list[str] = config.get("architectures") or ["unknown"]
-    return names[0]
+    with loading(folder, "a configuration"):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        names: list[str] = config.get("architectures") or ["unknown"]
+        return names[0]
 
 
 def _head_of(
@@ -227,7 +224,7 @@ def _layout_of(
     checkpoint: Checkpoint, form: Form, delimiter: str, separator: str | None, chat: bool | None
 ) -> Layout:
     tokenizer = checkpoint.tokenizer
-    qwen = _architecture(checkpoint).endswith(QWEN_MODEL) and form == "steps"
+    qwen = _architecture(checkpoint.folder).endswith(QWEN_MODEL) and form == "steps"
     if chat is None:
         chat = bool(tokenizer.chat_template) and (qwen or form == "outcome")
     if chat and not tokenizer.chat_template:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
-from dwell.errors import UsageError
 from dwell.torch_checkpoints import chunks
 from dwell.verifiers.transformers_texts import Reading
 
@@ -28,20 +27,11 @@ class Reader:
 
     Attributes:
         read_tokens: tokens that went through the network, padding left out.
-
-    Raises:
-        UsageError: the network is no decoder: what it makes of a text's beginning depends on the
-            rest.
     """
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
         self.read_tokens = 0
-        if not self._remembers():
-            raise UsageError(
-                "A reward model must be a decoder that keeps keys and values, but got "
-                f"{type(decoder).__name__}. Choose one that was made from a language model."
-            )
 
     def states(self, readings: Mapping[Hashable, Sequence[Reading]]) -> dict[Reading, Any]:
         """Final hidden states `[K, d]` at the K places of each reading.
@@ -115,12 +105,6 @@ class Reader:
             mask[index, part] = 1
         device = self._decoder.device
         return ids.to(device), mask.to(device), counts
-
-    def _remembers(self) -> bool:
-        cache = DynamicCache(config=self._decoder.config)
-        ids = torch.zeros((1, 2), dtype=torch.long, device=self._decoder.device)
-        self._decoder(input_ids=ids, past_key_values=cache, use_cache=True)
-        return int(cache.get_seq_length()) == 2
 
 
 def common_length(rows: Sequence[tuple[int, ...]]) -> int:
