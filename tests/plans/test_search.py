@@ -85,3 +85,14 @@ def test_held_out_accuracy_of_pure_noise_is_not_flattered():
     held = cross_fitted([table], np.array([1.0]), splits).accuracy.mean()
     assert right[0].mean(axis=1).max() > 0.6
     assert abs(held - 0.5) < 4 * 0.5 / np.sqrt(60)
+
+
+def test_the_luck_of_a_cost_is_its_spread_between_the_plans_of_the_splits():
+    # Two strategies, as good but for chance: noise decides whether the dear one is worth it.
+    rng = np.random.default_rng(3)
+    right = (rng.random((1, 2, 60)) < 0.5).astype(float)
+    table = menu(right, np.broadcast_to([[[1.0], [2.0]]], right.shape))
+    held = cross_fitted([table], np.array([1.5, 2.0]), list(folds_of(60, None, 5, 4, 0)))
+    paid = [1.0 + row[1].taken[0] for row in held.found]
+    assert held.luck == pytest.approx([0, np.std(paid)])
+    assert held.luck[1] > 0

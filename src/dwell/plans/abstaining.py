@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import betainc
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics import controlled_threshold, least_answered
@@ -73,7 +73,9 @@ def thresholds_of(sure: FloatArray, right: FloatArray, count: int, limit: Limit)
     answered = np.array([count * one.mean() for one in given])
     risks = np.array([np.mean(right[one] < 1) for one in given])
     # P(Binomial(m, risk) <= k) for k and m that are no whole numbers.
-    expected = betainc(answered * (1 - risks) + 1e-9, answered * risks + 1, 1 - limit.risk)
+    expected = scipy.special.betainc(
+        answered * (1 - risks) + 1e-9, answered * risks + 1, 1 - limit.risk
+    )
     return np.asarray(edges[np.argsort(expected, kind="stable")], np.float64)
 
 

@@ -26,11 +26,14 @@ class HeldOut:
     Attributes:
         accuracy: `[P, B]`; NaN in a column whose budget no strategy fits.
         cost: `[P, B]` likewise.
+        luck: `[B]` standard deviation of the mean cost between the plans of the splits, each on
+            all questions: how far which questions a plan was made from decides what it costs.
         found: for each split, what was taken for each budget.
     """
 
     accuracy: FloatArray
     cost: FloatArray
+    luck: FloatArray
     found: tuple[tuple[Found | None, ...], ...]
 
     def at(self, kept: BoolArray) -> HeldOut:
@@ -38,7 +41,12 @@ class HeldOut:
         found = tuple(
             tuple(one for one, keep in zip(row, kept, strict=True) if keep) for row in self.found
         )
-        return HeldOut(accuracy=self.accuracy[:, kept], cost=self.cost[:, kept], found=found)
+        return HeldOut(
+            accuracy=self.accuracy[:, kept],
+            cost=self.cost[:, kept],
+            luck=self.luck[kept],
+            found=found,
+        )
 
 
 def folds_of(
@@ -75,18 +83,22 @@ def cross_fitted(
     """
     num_questions = menus[0].right.shape[2]
     right, cost = np.zeros((2, num_questions, len(budgets)))
-    seen = np.zeros(num_questions)
+    seen, every = np.zeros(num_questions), np.arange(num_questions)
+    means = np.full((len(splits), len(budgets)), np.nan)
     taken = []
-    for own, held in splits:
+    for split, (own, held) in enumerate(splits):
         seen[held] += 1
         taken.append(tuple(best_policies(menus, own, budgets)))
         for number, found in enumerate(taken[-1]):
             if found is None:
                 right[held, number] = cost[held, number] = np.nan
                 continue
-            accuracy, paid = value(menus[found.menu], found.taken, held)
-            right[held, number] += accuracy
-            cost[held, number] += paid
+            accuracy, paid = value(menus[found.menu], found.taken, every)
+            right[held, number] += accuracy[held]
+            cost[held, number] += paid[held]
+            means[split, number] = paid.mean()
     with np.errstate(invalid="ignore"):
         times = np.where(seen > 0, seen, np.nan)[:, None]
-        return HeldOut(accuracy=right / times, cost=cost / times, found=tuple(taken))
+        return HeldOut(
+            accuracy=right / times, cost=cost / times, luck=means.std(axis=0), found=tuple(taken)
+        )

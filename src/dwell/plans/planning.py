@@ -27,6 +27,7 @@ from dwell.strategies import make
 from dwell.strategies.policy import Policy, short_spec
 
 NUM_RESAMPLES = 2000
+NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +158,19 @@ class Measured:
     splits: tuple[tuple[IntArray, IntArray], ...] = ()
 
     def accuracy(self, held: HeldOut, at: int) -> dict[str, float]:
-        """Accuracy and cost with intervals at one budget."""
+        """Accuracy and cost with intervals at one budget.
+
+        Plans that are as good may cost differently, and a plan is one of them: the interval of
+        the cost has their luck in it. That of the accuracy is wide enough without.
+        """
         right = bootstrap_interval(np.clip(held.accuracy[:, at], 0, 1), self.resamples)
         cost = bootstrap_interval(held.cost[:, at], self.resamples, bounds=None)
+        luck, mean = NORMAL_95 * held.luck[at], cost.value
         return {
             "accuracy": float(right.value), "low": float(right.low), "high": float(right.high),
-            "cost": float(cost.value), "cost_low": float(cost.low), "cost_high": float(cost.high),
+            "cost": float(mean),
+            "cost_low": float(mean - np.hypot(mean - cost.low, luck)),
+            "cost_high": float(mean + np.hypot(cost.high - mean, luck)),
         }  # fmt: skip
 
     def difference(self, a: FloatArray, b: FloatArray) -> dict[str, float]:
