@@ -1,9 +1,15 @@
-"""`import dwell` and `dwell --help` are light."""
+"""`import dwell` and `dwell --help` are light, and no command loads more than its help needs.
+
+scipy loads its parts when they are first used: the package says `import scipy` and, in functions,
+`scipy.special.ndtri`, never `from scipy.special import ndtri`.
+"""
 
 import subprocess
 import sys
 
 import pytest
+
+from dwell.cli import COMMANDS
 
 HEAVY = ("scipy", "pydantic", "aiohttp", "plotly", "rich", "torch", "transformers", "ray")
 
@@ -45,3 +51,24 @@ def test_importing_is_light(statement, limit):
         if best <= limit / 2:
             break
     assert best <= limit
+
+
+#: Takes from half a second to many, and is needed by the work of a command alone.
+OF_WORK = (
+    "scipy.special", "scipy.stats", "scipy.optimize", "sklearn", "plotly", "torch", "transformers",
+    "inspect_ai", "lm_eval", "matplotlib", "pandas",
+)  # fmt: skip
+EVERY_HELP = """
+import sys, io, contextlib
+from dwell.cli import COMMANDS, main
+for name in COMMANDS:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main([name, '--help'])
+    print(name, *(one for one in {heavy!r} if one in sys.modules))
+"""
+
+
+def test_the_help_of_no_command_loads_what_only_its_work_needs():
+    code = EVERY_HELP.format(heavy=OF_WORK)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == [*COMMANDS, ""]

@@ -4,11 +4,14 @@ import sqlite3
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from dwell.cli import cli
 from dwell.curves import panels
 from dwell.errors import SpendLimitReached
 from dwell.generators import Scripted
-from dwell.records import Problem
+from dwell.generators.scripted import Latency
+from dwell.records import USAGE_KINDS, Problem
 from dwell.results import analyse
 from dwell.strategies import make
 from dwell.study import Study, solve
@@ -69,6 +72,23 @@ def test_curves_of_pools_are_charged_by_member(tmp_path, scripted_model):
     solved = curves["pool_allocation"]
     assert solved.oracle
     assert solved.values.mean(axis=0)[1] >= solved.values.mean(axis=0)[0]
+
+
+def test_the_problems_of_a_pool_wait_as_long_as_the_pool(tmp_path, monkeypatch):
+    slow = Scripted.coin(0.6, latency=Latency(base_seconds=1.0))
+    monkeypatch.setattr("dwell.study.make_generator", lambda *words, **options: slow)
+    study(tmp_path).run()
+    curves = {curve.name: curve for curve in panels(tmp_path)[0].curves}
+    waited = curves["pool_vote"].charged[..., USAGE_KINDS.index("seconds")]
+    # 2 or 4 draws of a second for each of 16 problems, two of them at once.
+    assert waited.tolist() == [[16.0, 32.0]] * 16
+
+
+def test_the_command_line_runs_pools(tmp_path):
+    words = "run --model coin:0.6 --task chain:8 --strategy pool_vote --budgets 1,2 --out"
+    done = CliRunner().invoke(cli, [*words.split(), str(tmp_path)], catch_exceptions=False)
+    assert "2 runs" in done.stderr
+    assert (done.exit_code, len(rows(tmp_path, ANSWERS))) == (0, 16)
 
 
 def test_pools_share_draws_with_everything_else(tmp_path, scripted_model):

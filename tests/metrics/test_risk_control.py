@@ -4,6 +4,8 @@ from math import comb
 
 import numpy as np
 import pytest
+from mapie.risk_control.fwer_control import control_fwer
+from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
 
 from dwell.errors import UsageError
 from dwell.metrics import controlled_threshold, least_answered
@@ -42,6 +44,26 @@ def test_no_answer_is_never_given():
 def test_a_grade_below_one_counts_as_wrong():
     found = controlled_threshold(np.ones(50), np.full(50, 0.5), [0.5], risk=0.4)
     assert found.threshold == np.inf
+
+
+def test_an_answer_without_a_grade_counts_as_wrong():
+    found = controlled_threshold(np.ones(50), np.full(50, np.nan), [0.5], risk=0.4)
+    assert found.threshold == np.inf
+
+
+def test_the_tests_are_those_of_mapie():
+    rng = np.random.default_rng(4)
+    sure, edges = rng.random(400), np.linspace(0.9, 0.0, 10)
+    right = (rng.random(400) < sure).astype(float)
+    found = controlled_threshold(sure, right, edges, risk=0.25)
+    given = sure >= edges[:, None]
+    size = given.sum(axis=1).astype(float)
+    wrong = (given & (right < 1)).sum(axis=1)
+    # wrong/size times size is no whole number again, and MAPIE rounds it up
+    p_values = compute_hoeffding_bentkus_p_value((wrong - 1e-9) / size, size, 0.25, binary=True)
+    held = control_fwer(p_values[:, 0], 0.1, "fixed_sequence")
+    assert found.threshold == edges[held[-1]]
+    assert found.p_value >= p_values[held[-1], 0] - 1e-12  # MAPIE takes Hoeffding's if smaller
 
 
 def test_the_limit_is_broken_no_more_often_than_said():

@@ -88,12 +88,15 @@ class LiveView:
             self.failures.append((session.name, session.status.removeprefix("failed: ")))
             return
         problem = session.problem
-        known = getattr(self._study.tasks[problem.task], "known", None)
-        if known is not None and not known(problem, session.answer):
-            return  # a program that is still to be run
+        task = self._study.tasks[problem.task]
+        known = getattr(task, "known", None)
         tally = self._right[f"{session.strategy.spec()} on {problem.task}"]
-        tally[0] += is_right(self._study.tasks[problem.task], problem, session.answer)
-        tally[1] += 1
+        answers = {name: answer for name, answer, _ in session.results()}
+        for each in problem.members or (problem,):
+            if known is not None and not known(each, answers[each.id]):
+                continue  # a program that is still to be run
+            tally[0] += is_right(task, each, answers[each.id])
+            tally[1] += 1
 
     def _best(self) -> str:
         """The strategy that is right most often so far, once it has some problems."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+import scipy
 
 from dwell.errors import UsageError
 from dwell.laws.answer_repeats import FloatArray, IntArray, Repeats, repeats_of
@@ -184,7 +184,7 @@ def fit_answer_rates(
 def _normal_scores(shares: FloatArray) -> FloatArray:
     """`[G]` normal quantile of the middle of each rate's place among all rates."""
     middle = np.cumsum(shares) - 0.5 * shares
-    return np.asarray(ndtri(np.clip(middle, 1e-4, 1.0 - 1e-4)), np.float64)
+    return np.asarray(scipy.special.ndtri(np.clip(middle, 1e-4, 1.0 - 1e-4)), np.float64)
 
 
 def _slope_posterior(rates: FloatArray, scores: FloatArray, wrong: Repeats) -> FloatArray:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
+import scipy
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -146,9 +146,11 @@ def log_partition(counts: IntArray) -> FloatArray:
     new = np.cumsum(np.log(_THETA[:, None] + steps * _DISCOUNT[:, None]), axis=1)
     new = np.concatenate([np.zeros((len(_THETA), 1)), new], axis=1)
     opened = new[:, np.maximum(kinds - 1, 0)].T
-    drawn = gammaln(_THETA + np.maximum(num, 1)[:, None]) - gammaln(_THETA + 1.0)
+    drawn = scipy.special.gammaln(_THETA + np.maximum(num, 1)[:, None])
+    drawn -= scipy.special.gammaln(_THETA + 1.0)
     repeats = np.zeros((len(counts), len(_DISCOUNTS)))
     for place, discount in enumerate(_DISCOUNTS):
-        each = gammaln(np.maximum(counts, 1) - discount) - gammaln(1.0 - discount)
+        each = scipy.special.gammaln(np.maximum(counts, 1) - discount)
+        each -= scipy.special.gammaln(1.0 - discount)
         repeats[:, place] = np.where(counts > 0, each, 0.0).sum(axis=1)
     return np.asarray(opened - drawn + np.tile(repeats, len(_THETAS)), np.float64)

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import PchipInterpolator
-from scipy.stats import rankdata
-from scipy.stats import t as student
+import scipy
 
 from dwell.errors import UsageError
 from dwell.laws.emergence import DIFFICULTY, QUADRATIC, SIGMOID, TWO_SIGMOIDS
@@ -163,7 +161,7 @@ def accelerated(
     rest = target - basis @ solved
     variance = float(rest @ rest) / (len(x) - 3)
     error = np.sqrt(variance * np.linalg.inv(basis.T @ basis)[2, 2])
-    reach = float(student.ppf(0.5 + level / 2, len(x) - 3) * error)
+    reach = float(scipy.stats.t.ppf(0.5 + level / 2, len(x) - 3) * error)
     bend = float(solved[2])
     estimate = Estimate(value=bend, low=bend - reach, high=bend + reach, level=level)
     return estimate, bool(estimate.high < 0)
@@ -188,7 +186,7 @@ def rank_correlations(
         Schaeffer et al., Why Has Predicting Downstream Capabilities of Frontier AI Models with
         Scale Remained Elusive? (2024).
     """
-    order = rankdata(np.asarray(compute, np.float64))
+    order = scipy.stats.rankdata(np.asarray(compute, np.float64))
     order = order - order.mean()
     found = {}
     for name, values in scores.items():
@@ -198,7 +196,7 @@ def rank_correlations(
                 f"scores are [models, samples] with {len(order)} models, but {name!r} has shape "
                 f"{table.shape}."
             )
-        ranks = rankdata(table, axis=0)
+        ranks = scipy.stats.rankdata(table, axis=0)
         ranks = ranks - ranks.mean(axis=0)
         size = np.sqrt(np.sum(ranks**2, axis=0) * np.sum(order**2))
         used = size > 0
@@ -274,7 +272,9 @@ def predict_from_clusters(
     order = np.argsort(seen)
     x, index = np.unique(np.append(seen[order], 1.0), return_index=True)
     y = np.maximum.accumulate(np.append(whole[order], 1.0)[index])
-    value = np.asarray(PchipInterpolator(x, y, extrapolate=True)(subset), np.float64)
+    value = np.asarray(
+        scipy.interpolate.PchipInterpolator(x, y, extrapolate=True)(subset), np.float64
+    )
     return ClusterPrediction(
         value=np.clip(value, 0.0, 1.0), subset=subset, kept=tuple(kept), fits=tuple(fits)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+import scipy
 
 from dwell.errors import UsageError
 from dwell.laws.solver import solve
@@ -115,5 +115,5 @@ def _bound(fit: Fit, level: float) -> float:
     base = float(np.sum(problem.rows.weights * clipped * (residual - 0.5 * clipped)))
     moment = float(np.sum(problem.rows.weights * clipped * residual))
     power = moment / base if base > 0 else 2.0
-    rise = float(chi2.ppf(level, 1)) * power / (2.0 * fit.num_rows)
+    rise = float(scipy.stats.chi2.ppf(level, 1)) * power / (2.0 * fit.num_rows)
     return float(base * np.exp(rise) * problem.unit**2)

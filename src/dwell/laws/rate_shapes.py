@@ -35,8 +35,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, log_expit, ndtri
-from scipy.stats import qmc
+import scipy
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -114,14 +113,18 @@ class Spreads:
 
 def _beta(logit: FloatArray, params: FloatArray) -> FloatArray:
     a, b = np.exp(params[:, 0, None]), np.exp(params[:, 1, None])
-    return np.asarray(a * log_expit(logit) + b * log_expit(-logit), np.float64)
+    return np.asarray(
+        a * scipy.special.log_expit(logit) + b * scipy.special.log_expit(-logit), np.float64
+    )
 
 
 def _kumaraswamy(logit: FloatArray, params: FloatArray) -> FloatArray:
     a, b = np.exp(params[:, 0, None]), np.exp(params[:, 1, None])
-    log_power = a * log_expit(logit)
+    log_power = a * scipy.special.log_expit(logit)
     log_rest = np.log(np.maximum(-np.expm1(log_power), 1e-300))
-    return np.asarray(log_power + (b - 1.0) * log_rest + log_expit(-logit), np.float64)
+    return np.asarray(
+        log_power + (b - 1.0) * log_rest + scipy.special.log_expit(-logit), np.float64
+    )
 
 
 def _logit_normal(logit: FloatArray, params: FloatArray) -> FloatArray:
@@ -154,8 +157,8 @@ def grid_for(most_samples: int) -> Grid:
     return Grid(
         logit=logit,
         log_step=np.log(step * np.cosh(even / core)),
-        log_hit=np.concatenate([[-np.inf], log_expit(logit)]),
-        log_miss=np.concatenate([[0.0], log_expit(-logit)]),
+        log_hit=np.concatenate([[-np.inf], scipy.special.log_expit(logit)]),
+        log_miss=np.concatenate([[0.0], scipy.special.log_expit(-logit)]),
     )
 
 
@@ -216,7 +219,7 @@ def _masses(shape: Shape, grid: Grid, params: FloatArray, hard: FloatArray | Non
     """`[M, G]` probabilities of the rates; the last parameter is the share of `hard`, if any."""
     log_density = shape.log_density(grid.logit, params) + grid.log_step
     density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    share = np.zeros((len(params), 1)) if hard is None else expit(params[:, -1:])
+    share = np.zeros((len(params), 1)) if hard is None else scipy.special.expit(params[:, -1:])
     masses = np.zeros((len(params), len(grid.log_hit)))
     masses[:, 1:] = density * ((1.0 - share) / density.sum(axis=1, keepdims=True))
     return masses if hard is None else masses + share * hard
@@ -254,5 +257,5 @@ def _fitted_normal(params: FloatArray, weights: FloatArray) -> tuple[FloatArray,
 @lru_cache(maxsize=16)
 def _normals(dimension: int) -> FloatArray:
     """`[M, d]` standard normal quasi-random numbers, the same in every call."""
-    uniform = qmc.Sobol(dimension, seed=0).random(_NUM_SPREADS)
-    return np.asarray(ndtri(np.clip(uniform, 1e-9, 1.0 - 1e-9)), np.float64)
+    uniform = scipy.stats.qmc.Sobol(dimension, seed=0).random(_NUM_SPREADS)
+    return np.asarray(scipy.special.ndtri(np.clip(uniform, 1e-9, 1.0 - 1e-9)), np.float64)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
+import scipy
 
 from dwell.errors import UsageError
 from dwell.laws.declaration import Param, exponent, scale
@@ -66,7 +66,7 @@ def annealing_inputs(
     at = np.asarray(step, np.int64)
     drops = np.concatenate([[0.0], rate[:-1] - rate[1:]])
     drops[: warmup + 1] = 0.0
-    momentum = lfilter([1.0], [1.0, -MOMENTUM], drops)
+    momentum = scipy.signal.lfilter([1.0], [1.0, -MOMENTUM], drops)
     return np.cumsum(rate)[at], np.cumsum(momentum)[at]
 
 

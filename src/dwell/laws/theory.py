@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+import scipy
 
 from dwell.errors import UsageError
 from dwell.laws.declaration import Param, exponent, scale
@@ -248,7 +248,7 @@ def _line(x: FloatArray, y: FloatArray, level: float) -> Estimate:
     slope = float(centred @ y / (centred @ centred))
     rest = y - y.mean() - slope * centred
     error = float(np.sqrt(rest @ rest / (len(x) - 2) / (centred @ centred)))
-    reach = error * float(student.ppf(0.5 + level / 2, len(x) - 2))
+    reach = error * float(scipy.stats.t.ppf(0.5 + level / 2, len(x) - 2))
     return Estimate(value=slope, low=slope - reach, high=slope + reach, level=level)
 
 

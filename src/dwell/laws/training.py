@@ -17,7 +17,7 @@ import itertools
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from dwell.laws.declaration import Param, exponent, scale
 from dwell.laws.law import Law
@@ -192,7 +192,7 @@ def _repetition_starts(x: Any, y: FloatArray) -> list[dict[str, float]]:
         rough = np.stack(
             [np.ones_like(y), x.N**-alpha, np.minimum(x.D, 4 * x.U) ** -alpha], axis=1
         )
-        solved, _ = nnls(rough / y[:, None], np.ones_like(y))
+        solved, _ = scipy.optimize.nnls(rough / y[:, None], np.ones_like(y))
         e, a, b = np.maximum(solved, 1e-3 * np.mean(y) / rough.mean(axis=0))
         shape = {"alpha": alpha, "beta": alpha, "R_D": data_half, "R_N": params_half}
         starts.append({"E": float(e), "A": float(a), "B": float(b), **shape})

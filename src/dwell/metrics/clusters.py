@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import pdist
+import scipy
 from sklearn.cluster import MeanShift, estimate_bandwidth
 
 from dwell.errors import UsageError
@@ -90,7 +90,10 @@ def _split(
     groups: list[IntArray] = []
     for label in np.unique(found):
         group = members[found == label]
-        if len(group) > 1 and float(pdist(points[group]).max()) > max_diameter:
+        if (
+            len(group) > 1
+            and float(scipy.spatial.distance.pdist(points[group]).max()) > max_diameter
+        ):
             groups += _split(points, group, bandwidth * _SHRINK, max_diameter)
         else:
             groups.append(group)

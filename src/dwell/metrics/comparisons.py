@@ -14,7 +14,7 @@ from math import ceil, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, ndtri
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import FloatArray
@@ -103,7 +103,7 @@ def mcnemar(only_a: int, only_b: int) -> TestResult:
     """
     if only_a < 0 or only_b < 0:
         raise UsageError(f"counts must be at least 0, but got {only_a=}, {only_b=}.")
-    tail = float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))
+    tail = float(scipy.special.bdtr(min(only_a, only_b), only_a + only_b, 0.5))
     return TestResult(p_value=min(1.0, 2 * tail), exact=True)
 
 
@@ -291,4 +291,4 @@ def _quantiles(power: float, alpha: float) -> float:
         raise UsageError(
             f"`power` and `alpha` must lie strictly between 0 and 1, but got {power=}, {alpha=}."
         )
-    return float(ndtri(1 - alpha / 2) + ndtri(power))
+    return float(scipy.special.ndtri(1 - alpha / 2) + scipy.special.ndtri(power))

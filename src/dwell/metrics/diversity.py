@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import FloatArray, IntArray, as_counts
@@ -38,7 +38,7 @@ def answer_entropy(counts: npt.ArrayLike) -> FloatArray:
         1.279854
     """
     share, total = _shares(counts)
-    entropy = np.abs(xlogy(share, share).sum(axis=-1))
+    entropy = np.abs(scipy.special.xlogy(share, share).sum(axis=-1))
     return np.where(total > 0, entropy, np.nan)
 
 
@@ -110,7 +110,7 @@ def vendi_score(similarity: npt.ArrayLike) -> FloatArray:
             f"shape {k.shape}. Normalise by the diagonal first."
         )
     values = np.maximum(np.linalg.eigvalsh(k / k.shape[-1]), 0.0)
-    return np.asarray(np.exp(-xlogy(values, values).sum(axis=-1)), np.float64)
+    return np.asarray(np.exp(-scipy.special.xlogy(values, values).sum(axis=-1)), np.float64)
 
 
 def distinct_correct_share(class_counts: npt.ArrayLike, num_samples: npt.ArrayLike) -> FloatArray:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import FloatArray, IntArray, as_budgets, as_counts, drop_budget_axis
@@ -65,10 +65,10 @@ def pass_at_k(
         return drop_budget_axis(value, k)
     wrong = n - c
     log_all_wrong = (
-        gammaln(wrong + 1.0)
-        - gammaln(np.maximum(wrong - budgets, 0) + 1.0)
-        - gammaln(n + 1.0)
-        + gammaln(np.maximum(n - budgets, 0) + 1.0)
+        scipy.special.gammaln(wrong + 1.0)
+        - scipy.special.gammaln(np.maximum(wrong - budgets, 0) + 1.0)
+        - scipy.special.gammaln(n + 1.0)
+        + scipy.special.gammaln(np.maximum(n - budgets, 0) + 1.0)
     )
     # expm1 keeps the digits of a small coverage; the maximum removes a rounding error below 0.
     value = np.maximum(-np.expm1(np.where(c > 0, log_all_wrong, 0.0)), 0.0)
@@ -245,7 +245,11 @@ def log_binomial(n: npt.ArrayLike, k: npt.ArrayLike) -> FloatArray:
     top, chosen = np.asarray(n, np.float64), np.asarray(k, np.float64)
     inside = (chosen >= 0) & (chosen <= top)
     chosen = np.where(inside, chosen, 0.0)
-    value = gammaln(top + 1.0) - gammaln(chosen + 1.0) - gammaln(top - chosen + 1.0)
+    value = (
+        scipy.special.gammaln(top + 1.0)
+        - scipy.special.gammaln(chosen + 1.0)
+        - scipy.special.gammaln(top - chosen + 1.0)
+    )
     return np.where(inside, value, -np.inf)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, ndtri
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import FloatArray, IntArray, as_counts
@@ -107,8 +107,10 @@ def clopper_pearson(
     _z(level)
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        low = np.where(x > 0, betaincinv(np.maximum(x, 1), n - x + 1, tail), 0.0)
-        high = np.where(x < n, betaincinv(x + 1, np.maximum(n - x, 1), 1 - tail), 1.0)
+        low = np.where(x > 0, scipy.special.betaincinv(np.maximum(x, 1), n - x + 1, tail), 0.0)
+        high = np.where(
+            x < n, scipy.special.betaincinv(x + 1, np.maximum(n - x, 1), 1 - tail), 1.0
+        )
         p = x / n
     low, high = (np.where(n > 0, end, np.nan) for end in (low, high))
     return Interval(value=p, low=low, high=high, level=level)
@@ -129,7 +131,9 @@ def beta_posterior(
     c, n = _trials(num_correct, num_samples)
     _z(level)
     tail = (1 - level) / 2
-    low, high = (np.asarray(betaincinv(c + 1, n - c + 1, q), float) for q in (tail, 1 - tail))
+    low, high = (
+        np.asarray(scipy.special.betaincinv(c + 1, n - c + 1, q), float) for q in (tail, 1 - tail)
+    )
     return Interval(value=(c + 1) / (n + 2), low=low, high=high, level=level)
 
 
@@ -389,4 +393,4 @@ def _z(level: float) -> float:
     """Two-sided normal quantile of a level."""
     if not 0 < level < 1:
         raise UsageError(f"`level` must lie strictly between 0 and 1, but got {level}. Try 0.95.")
-    return float(ndtri((1 + level) / 2))
+    return float(scipy.special.ndtri((1 + level) / 2))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import FloatArray
@@ -38,7 +38,7 @@ def success_curve(
         0.354344
     """
     theta, a, b = (np.asarray(x, np.float64) for x in (ability, discrimination, difficulty))
-    return np.asarray(expit(a * (theta - b)), np.float64)
+    return np.asarray(scipy.special.expit(a * (theta - b)), np.float64)
 
 
 def item_information(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy
 
 from dwell.metrics.arrays import FloatArray
 
@@ -40,7 +40,7 @@ class LogisticLine:
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Probability of success at x, any shape."""
-        return np.asarray(expit(self.slope * x + self.intercept), np.float64)
+        return np.asarray(scipy.special.expit(self.slope * x + self.intercept), np.float64)
 
 
 def fit_line(
@@ -61,13 +61,15 @@ def fit_line(
     total = float(trials.sum())
     if not (successes.sum() > 0 and failures.sum() > 0):
         rate = (float(successes.sum()) + 1.0) / (total + 2.0)
-        return LogisticLine(slope=0.0, intercept=float(logit(rate)), status="constant")
+        return LogisticLine(
+            slope=0.0, intercept=float(scipy.special.logit(rate)), status="constant"
+        )
     separable = _separable(x, successes, failures, intercept)
     ridge = _WEAK_RIDGE if separable else 0.0
     design = np.stack([x, np.full(len(x), float(intercept))])
     line = np.zeros(2)
     for _ in range(_STEPS):
-        prob = expit(line @ design)
+        prob = scipy.special.expit(line @ design)
         gradient = design @ (successes - trials * prob) - np.array([ridge * line[0], 0.0])
         curvature = (design * (trials * prob * (1.0 - prob))) @ design.T
         curvature[0, 0] += ridge

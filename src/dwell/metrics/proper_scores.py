@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlog1py, xlogy
+import scipy
 
 from dwell.metrics.arrays import FloatArray, as_shares, same_shape
 
@@ -60,7 +60,7 @@ def log_loss(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> float:
         0.693147
     """
     p, y = known_pairs(confidence, correct)
-    loss = -xlogy(y, p) - xlog1py(1.0 - y, -p)
+    loss = -scipy.special.xlogy(y, p) - scipy.special.xlog1py(1.0 - y, -p)
     return float(loss.mean()) if len(loss) else float("nan")
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linprog
+import scipy
 from sklearn.isotonic import isotonic_regression
 
 from dwell.errors import UsageError
@@ -228,7 +228,7 @@ def _least_pinball(forecasts: FloatArray, y: FloatArray, tau: FloatArray) -> Flo
     """
     num_members, num = forecasts.shape
     bounds: list[tuple[float | None, float | None]] = [(t - 1.0, t) for t in tau.tolist()]
-    solved = linprog(
+    solved = scipy.optimize.linprog(
         -np.append(y, 1.0),
         A_ub=np.concatenate([forecasts, np.ones((num_members, 1))], axis=1),
         b_ub=np.zeros(num_members),

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logit
+import scipy
 from sklearn.isotonic import IsotonicRegression
 
 from dwell.errors import UsageError
@@ -274,4 +274,4 @@ def _some_pairs(
 
 
 def _log_odds(p: FloatArray) -> FloatArray:
-    return np.asarray(logit(np.clip(p, _CLIP, 1.0 - _CLIP)), np.float64)
+    return np.asarray(scipy.special.logit(np.clip(p, _CLIP, 1.0 - _CLIP)), np.float64)

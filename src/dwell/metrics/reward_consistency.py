@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, rel_entr, xlogy
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import FloatArray, as_shares, same_shape
@@ -96,7 +96,9 @@ def implicit_reward(log_ratio_difference: npt.ArrayLike, beta: float) -> FloatAr
         >>> round(float(implicit_reward(2.0, 0.1)), 6)
         0.549834
     """
-    return np.asarray(expit(beta * np.asarray(log_ratio_difference, np.float64)), np.float64)
+    return np.asarray(
+        scipy.special.expit(beta * np.asarray(log_ratio_difference, np.float64)), np.float64
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +213,12 @@ def _above(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def _bernoulli_kl(p: FloatArray, q: FloatArray) -> FloatArray:
-    return np.asarray(rel_entr(p, q) + rel_entr(1.0 - p, 1.0 - q), np.float64)
+    return np.asarray(
+        scipy.special.rel_entr(p, q) + scipy.special.rel_entr(1.0 - p, 1.0 - q), np.float64
+    )
 
 
 def _entropy(p: FloatArray) -> FloatArray:
-    return np.asarray(-xlogy(p, p) - xlogy(1.0 - p, 1.0 - p), np.float64)
+    return np.asarray(
+        -scipy.special.xlogy(p, p) - scipy.special.xlogy(1.0 - p, 1.0 - p), np.float64
+    )

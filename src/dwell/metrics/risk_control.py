@@ -10,7 +10,7 @@ from math import ceil, log, log1p
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import same_shape
@@ -57,7 +57,7 @@ def controlled_threshold(
 
     Args:
         confidence: `[M]`; NaN = no answer was given.
-        correct: `[M]` in [0, 1]; what is below 1 counts as wrong.
+        correct: `[M]` in [0, 1]; what is below 1, or NaN, counts as wrong.
         thresholds: `[T]`, tested in this order: the most promising first, by other questions.
         risk: the limit, in (0, 1).
         delta: chance that the limit does not hold, in (0, 1).
@@ -86,8 +86,8 @@ def controlled_threshold(
     found = RiskControl(threshold=float("inf"), answered=0, wrong=0, p_value=float("nan"))
     for threshold in np.asarray(thresholds, np.float64).tolist():
         given = sure >= threshold
-        answered, wrong = int(given.sum()), int((right[given] < 1).sum())
-        p_value = float(binom.cdf(wrong, answered, risk))
+        answered, wrong = int(given.sum()), int((~(right[given] >= 1)).sum())
+        p_value = float(scipy.stats.binom.cdf(wrong, answered, risk))
         if p_value > delta:
             break
         if threshold < found.threshold:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, ndtri, xlog1py, xlogy
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import FloatArray, as_counts, as_shares, same_shape
@@ -45,7 +45,7 @@ def p_true(log_prob_true: npt.ArrayLike, log_prob_false: npt.ArrayLike) -> Float
         >>> round(float(p_true(np.log(0.72), np.log(0.18))), 6)
         0.8
     """
-    return np.asarray(expit(np.subtract(log_prob_true, log_prob_false)), np.float64)
+    return np.asarray(scipy.special.expit(np.subtract(log_prob_true, log_prob_false)), np.float64)
 
 
 def asked_often(num_true: npt.ArrayLike, num_asked: npt.ArrayLike) -> FloatArray:
@@ -118,7 +118,7 @@ def score_p_ik(
     brier = float(np.mean(t * (1 - p) ** 2 + (1 - t) * p**2))
     base = float(t.mean())
     reference = base * (1 - base)
-    entropy = -xlogy(t, p) - xlog1py(1.0 - t, -p)
+    entropy = -scipy.special.xlogy(t, p) - scipy.special.xlog1py(1.0 - t, -p)
     return Foresight(
         cross_entropy=float(entropy.mean()),
         brier=brier,
@@ -187,7 +187,7 @@ def withdraw_delta(
     variance = sum(
         rate * (1 - rate) / max(len(x), 1) for rate, x in zip(rates, (right, wrong), strict=True)
     )
-    half = 100.0 * float(ndtri((1 + level) / 2)) * sqrt(variance)
+    half = 100.0 * float(scipy.special.ndtri((1 + level) / 2)) * sqrt(variance)
     interval = Interval(
         value=np.array(points), low=np.array(points - half), high=np.array(points + half),
         level=level,
@@ -279,5 +279,5 @@ def type2_sensitivity(
     nan = float("nan")
     hit_rate = (hits + half) / (right + one) if right + one else nan
     alarm_rate = (alarms + half) / (wrong + one) if wrong + one else nan
-    z_hit, z_alarm = float(ndtri(hit_rate)), float(ndtri(alarm_rate))
+    z_hit, z_alarm = float(scipy.special.ndtri(hit_rate)), float(scipy.special.ndtri(alarm_rate))
     return Type2(sensitivity=z_hit - z_alarm, criterion=-(z_hit + z_alarm) / 2)

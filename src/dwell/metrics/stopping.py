@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import BoolArray, FloatArray, as_counts
@@ -81,7 +81,7 @@ def pass_until(
     censored = s < target
     bounds = clopper_pearson(s, k, level=level)
     tail = (1 - level) / 2
-    inverse_high = betaincinv(target, np.maximum(k - target, 1), 1 - tail)
+    inverse_high = scipy.special.betaincinv(target, np.maximum(k - target, 1), 1 - tail)
     inverse_high = np.where(k == target, 1.0, inverse_high)
     none = 1.0 - (1.0 - level) ** (1.0 / k)
     unbiased = np.full(k.shape, np.nan)

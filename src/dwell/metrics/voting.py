@@ -25,7 +25,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln, xlog1py, xlogy
+import scipy
 
 from dwell.errors import UsageError
 from dwell.metrics.arrays import (
@@ -162,12 +162,20 @@ class _Table:
         value, votes = np.arange(num + 1)[:, None], np.arange(most + 1)[None, :]
         if with_replacement:
             rate = most * value / num
-            self.terms = np.exp(xlogy(votes, rate) - rate - gammaln(votes + 1.0))
+            self.terms = np.exp(
+                scipy.special.xlogy(votes, rate) - rate - scipy.special.gammaln(votes + 1.0)
+            )
             return
         prob = 0.5 if num <= _SHARED_SCALE_LIMIT else most / num
         rest = np.maximum(value - votes, 0)
-        log_binomial = gammaln(value + 1.0) - gammaln(votes + 1.0) - gammaln(rest + 1.0)
-        log_terms = log_binomial + xlogy(votes, prob) + xlog1py(rest, -prob)
+        log_binomial = (
+            scipy.special.gammaln(value + 1.0)
+            - scipy.special.gammaln(votes + 1.0)
+            - scipy.special.gammaln(rest + 1.0)
+        )
+        log_terms = (
+            log_binomial + scipy.special.xlogy(votes, prob) + scipy.special.xlog1py(rest, -prob)
+        )
         self.terms = np.where(votes <= value, np.exp(log_terms), 0.0)
 
 
