@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 #: Answers shown among the votes, the most frequent first; characters of each.
@@ -14,6 +16,17 @@ def votes_shown(votes: Counter[str]) -> list[dict[str, Any]]:
     return [
         {"answer": answer[:SHOWN], "count": count}
         for answer, count in votes.most_common(MOST_SHOWN)
+    ]
+
+
+def scores_shown(scores: Iterable[tuple[str | None, float]]) -> list[dict[str, Any]]:
+    """Scored answers; a score that is None = not verified."""
+    return [
+        {
+            "answer": answer and answer[:SHOWN],
+            "score": None if math.isnan(score) else round(score, 6),
+        }
+        for answer, score in scores
     ]
 
 

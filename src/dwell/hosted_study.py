@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from dwell.accounts import SHOWN, confidence_shown, votes_shown
+from dwell.accounts import SHOWN, confidence_shown, scores_shown, votes_shown
 from dwell.driver import Driver, RunPlan
 from dwell.driver.session import Session
 from dwell.errors import GeneratorError, StrategyError, UsageError
@@ -125,10 +125,7 @@ class Ran:
             "failed_draws": sum(c.status == "failed" for c in self.candidates),
             "answer": None if self.answer is None else self.answer[:SHOWN],
             "votes": votes_shown(self.votes),
-            "scores": [
-                {"answer": answer and answer[:SHOWN], "score": round(score, 6)}
-                for answer, score in self.scores
-            ],
+            "scores": scores_shown(self.scores),
             "confidence": confidence_shown(self.confidence, self.answer, self.votes),
             "abstained": self.abstained,
             "charged": {kind: round(value, 9) for kind, value in self.charged.items() if value},

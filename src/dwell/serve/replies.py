@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dwell.accounts import SHOWN, confidence_shown, votes_shown
+from dwell.accounts import SHOWN, confidence_shown, scores_shown, votes_shown
 from dwell.protocols import Strategy
 from dwell.records import Usage
 from dwell.serve.asking import Asked, Refused
@@ -37,20 +36,12 @@ def account(asked: Asked, ended: Ended) -> dict[str, Any]:
         "failed_draws": sum(draw.status == "failed" for draw in ended.draws),
         "answer": None if ended.answer is None else ended.answer[:SHOWN],
         "votes": votes_shown(ended.votes),
-        "scores": [
-            {"answer": answer and answer[:SHOWN], "score": shown_score(score)}
-            for answer, score in ended.scores[:256]
-        ],
+        "scores": scores_shown(ended.scores[:256]),
         "confidence": confidence_shown(ended.confidence, ended.answer, ended.votes),
         "abstained": abstained(asked, ended),
         "usage": {"charged": charged, "spent": spent},
         "seconds": round(ended.seconds, 4),
     }
-
-
-def shown_score(score: float) -> float | None:
-    """A score; None = not verified."""
-    return None if math.isnan(score) else round(score, 6)
 
 
 def spec_shown(strategy: Strategy) -> str:
